@@ -1,0 +1,46 @@
+-- Who people are, and the sessions they hold.
+
+CREATE TABLE users (
+    id            uuid        PRIMARY KEY,
+    username      text        CHECK (char_length(username) BETWEEN 3 AND 50),
+    email         text        NOT NULL CHECK (email = lower(email)),
+    password_hash text        NOT NULL,
+    full_name     text,
+    display_name  text,
+    phone_number  text,
+    avatar_url    text,
+    avatar_color  text,
+    created_at    timestamptz NOT NULL,
+    updated_at    timestamptz NOT NULL
+);
+
+CREATE UNIQUE INDEX users_email_key ON users (email);
+-- Two people whose names differ only in case would be taken for each other.
+CREATE UNIQUE INDEX users_username_key ON users (lower(username));
+
+-- One row per login: the family of all refresh tokens that descend from it.
+CREATE TABLE sessions (
+    id             uuid        PRIMARY KEY,
+    user_id        uuid        NOT NULL REFERENCES users ON DELETE CASCADE,
+    user_agent     text        NOT NULL DEFAULT '',
+    address        text        NOT NULL DEFAULT '',
+    created_at     timestamptz NOT NULL,
+    last_used_at   timestamptz NOT NULL,
+    expires_at     timestamptz NOT NULL,
+    revoked_at     timestamptz,
+    revoked_reason text
+);
+
+CREATE INDEX sessions_user_id_idx ON sessions (user_id) WHERE revoked_at IS NULL;
+-- Every node polls what was revoked lately; see edge::revocation.
+CREATE INDEX sessions_revoked_at_idx ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
+
+-- SHA-256 of each refresh token ever issued; a used one that comes back betrays a theft.
+CREATE TABLE refresh_tokens (
+    hash       bytea       PRIMARY KEY CHECK (octet_length(hash) = 32),
+    session_id uuid        NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    issued_at  timestamptz NOT NULL,
+    used_at    timestamptz
+);
+
+CREATE INDEX refresh_tokens_session_id_idx ON refresh_tokens (session_id);

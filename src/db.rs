@@ -1,0 +1,73 @@
+//! The connection to Postgres: where the truth is.
+//!
+//! Every statement has a deadline on the server's side, so that a hung query frees its connection.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub use sqlx::postgres::{PgConnection, PgPool};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `postgres://user:password@host:port/database`
+    pub url: SecretString,
+    /// Connections that one node may hold.
+    pub connections_max: u32,
+    /// How long a request waits for a free connection before it is answered 503.
+    pub acquire_timeout_ms: u64,
+    /// How long the server works on one statement before it gives up.
+    pub statement_timeout_ms: u64,
+}
+
+/// Opens the pool. Connects lazily: a node starts, and says so in `/readyz`, while Postgres is away.
+///
+/// # Errors
+/// When the URL cannot be parsed.
+pub fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(config.url.expose_secret())?
+        .application_name("fanlight")
+        .options([("statement_timeout", config.statement_timeout_ms.to_string())]);
+    Ok(PgPoolOptions::new()
+        .max_connections(config.connections_max)
+        .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
+        .connect_lazy_with(options))
+}
+
+/// Brings the schema up to date. Safe to run from several nodes at once: the migrator takes a lock.
+///
+/// # Errors
+/// When Postgres is away, or a migration that was applied differs from ours.
+pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
+    MIGRATIONS.run(pool).await
+}
+
+/// Whether the error means "Postgres cannot answer now", and the same call may succeed later.
+#[must_use]
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Classes 08 connection, 40 rollback, 53 resources, 57 operator intervention (PostgreSQL, appendix A).
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))),
+        _ => false,
+    }
+}
+
+/// The name of the constraint that the statement violated, if that is why it failed.
+#[must_use]
+pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(|error| error.constraint())
+}

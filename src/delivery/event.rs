@@ -1,0 +1,127 @@
+//! A durable fact for one user, from the feature that states it to the bytes on the wire.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{EventId, UserId};
+use crate::ports::broker::Envelope;
+
+/// What a feature tells a user: one flat JSON object with the fields of the contract, among them
+/// `timestamp` (epoch ms), without `type`, `id` and `seq`, which are added here.
+pub trait Event: Serialize {
+    /// SCREAMING_SNAKE_CASE, the `type` of the frame.
+    const KIND: &'static str;
+    /// After this the event is no longer worth telling.
+    const TTL: Duration;
+
+    /// What a push says if no device confirms the event; `None`: never wake a phone for it.
+    fn push(&self) -> Option<PushContent>;
+}
+
+/// What a push says, before it is put into a device's language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushContent {
+    /// Key of the text in `config/locales/*.toml`, such as `partner_status_changed.available`.
+    pub text: String,
+    /// What the text's `{placeholders}` stand for.
+    pub args: BTreeMap<String, String>,
+    /// What the app gets besides `type`, `eventId` and `seq`.
+    pub data: BTreeMap<String, String>,
+    /// A later push with the same key replaces an earlier one on the device.
+    pub collapse_key: String,
+}
+
+/// An event that has not been written yet.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub id: EventId,
+    pub user: UserId,
+    pub kind: &'static str,
+    pub body: String,
+    pub push: Option<PushContent>,
+    pub ttl: Duration,
+}
+
+impl NewEvent {
+    /// States `event` for `user`.
+    pub fn new<E: Event>(user: UserId, event: &E) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a, E> {
+            r#type: &'static str,
+            #[serde(flatten)]
+            event: &'a E,
+        }
+        let body = serde_json::to_string(&Body { r#type: E::KIND, event })
+            .expect("an event is a plain struct of strings and numbers");
+        Self { id: EventId::generate(), user, kind: E::KIND, body, push: event.push(), ttl: E::TTL }
+    }
+
+    /// The push content as the database stores it.
+    #[must_use]
+    pub fn push_json(&self) -> Option<serde_json::Value> {
+        self.push
+            .as_ref()
+            .map(|push| serde_json::to_value(push).expect("push content is a plain struct of strings"))
+    }
+
+    #[must_use]
+    pub fn ttl_ms(&self) -> i64 {
+        i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The event as it is once its transaction gave it a place in the user's sequence.
+    #[must_use]
+    pub fn committed(&self, seq: i64) -> Committed {
+        Committed {
+            kind: self.kind,
+            pushable: self.push.is_some(),
+            envelope: Envelope {
+                event: self.id,
+                user: self.user,
+                seq,
+                frame: frame(self.id, seq, &self.body),
+            },
+        }
+    }
+}
+
+/// An event that is in the database: whatever happens now, it is not lost.
+#[derive(Clone, Debug)]
+#[must_use = "hand it to the dispatcher after the commit; otherwise it waits for the sweeper"]
+pub struct Committed {
+    pub kind: &'static str,
+    pub pushable: bool,
+    pub envelope: Envelope,
+}
+
+/// The finished WebSocket text frame of an event: its body with `id` and `seq` added.
+#[must_use]
+pub fn frame(id: EventId, seq: i64, body: &str) -> Bytes {
+    let fields = body.strip_suffix('}').unwrap_or(body);
+    text_frame(&format!(r#"{fields},"id":"{id}","seq":{seq}}}"#))
+}
+
+/// An unmasked, unfragmented text frame (RFC 6455 §5.2), the same for every receiver.
+#[must_use]
+pub fn text_frame(text: &str) -> Bytes {
+    const FIN_TEXT: u8 = 0x81;
+    let length = text.len();
+    let mut out = BytesMut::with_capacity(length + 10);
+    out.put_u8(FIN_TEXT);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ 0..=125), _) => out.put_u8(short),
+        (_, Ok(medium)) => {
+            out.put_u8(126);
+            out.put_u16(medium);
+        }
+        _ => {
+            out.put_u8(127);
+            out.put_u64(length as u64);
+        }
+    }
+    out.put_slice(text.as_bytes());
+    out.freeze()
+}

@@ -1,0 +1,6 @@
+//! How one event reaches one user.
+
+pub mod device_tokens;
+pub mod dispatcher;
+pub mod event;
+pub mod outbox;

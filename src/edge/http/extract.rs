@@ -1,0 +1,180 @@
+//! What a handler takes from a request, with every refusal as a [`Problem`].
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Response};
+use garde::Validate;
+use http::request::Parts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{SessionId, UserId};
+use crate::edge::auth::Authenticator;
+use crate::edge::http::problem::{ErrorCode, Problem};
+
+/// Who makes the request, proven by an access token in `Authorization` or in the session cookie.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    pub user: UserId,
+    pub session: SessionId,
+    pub expires_at: Timestamp,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let authenticator = parts
+            .extensions
+            .get::<Arc<Authenticator>>()
+            .expect("the server puts the authenticator into every request");
+        authenticator.caller(&parts.headers, &parts.method)
+    }
+}
+
+/// A JSON body, parsed and validated; as a response, a JSON body.
+pub struct Json<T>(pub T);
+
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let axum::Json(value) = axum::Json::<T>::from_request(request, state).await.map_err(refuse_json)?;
+        value.validate().map_err(|report| Problem::new(ErrorCode::InvalidBody).detail(one_line(&report)))?;
+        Ok(Self(value))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+fn refuse_json(rejection: JsonRejection) -> Problem {
+    match rejection {
+        JsonRejection::JsonSyntaxError(error) => {
+            Problem::new(ErrorCode::MalformedBody).detail(error.body_text())
+        }
+        JsonRejection::JsonDataError(error) => Problem::new(ErrorCode::InvalidBody).detail(error.body_text()),
+        JsonRejection::MissingJsonContentType(_) => ErrorCode::UnsupportedMediaType.into(),
+        other if other.status() == http::StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge.into(),
+        other => Problem::new(ErrorCode::MalformedBody).detail(other.body_text()),
+    }
+}
+
+fn one_line(report: &garde::Report) -> String {
+    let fields: Vec<String> = report.iter().map(|(path, error)| format!("{path}: {error}")).collect();
+    fields.join("; ")
+}
+
+/// A path parameter. One that cannot be parsed names nothing: 404.
+pub struct Path<T>(pub T);
+
+impl<S, T> FromRequestParts<S> for Path<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Path::<T>::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(value)| Self(value))
+            .map_err(|_: PathRejection| ErrorCode::NotFound.into())
+    }
+}
+
+/// Query parameters: 400 when they cannot be parsed.
+pub struct Query<T>(pub T);
+
+impl<S, T> FromRequestParts<S> for Query<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Query::<T>::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|error: QueryRejection| Problem::new(ErrorCode::BadParameter).detail(error.body_text()))
+    }
+}
+
+/// The client's address: the peer's, or what a trusted proxy says it is.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for PeerAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(*parts.extensions.get::<Self>().expect("the server puts the peer's address into every request"))
+    }
+}
+
+/// The language the client prefers: the first tag of `Accept-Language`, or `en`.
+#[derive(Clone, Debug)]
+pub struct Locale(pub String);
+
+impl<S: Sync> FromRequestParts<S> for Locale {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let preferred = parts
+            .headers
+            .get(http::header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(preferred_language)
+            .unwrap_or("en");
+        Ok(Self(preferred.to_owned()))
+    }
+}
+
+/// The tag with the highest weight (RFC 9110 §12.5.4); the first of equals.
+fn preferred_language(header: &str) -> Option<&str> {
+    const TAG_BYTES_MAX: usize = 35; // RFC 5646 §4.4.1
+    let weighted = header.split(',').filter_map(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let tag = parts.next().filter(|tag| {
+            !tag.is_empty()
+                && tag.len() <= TAG_BYTES_MAX
+                && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        })?;
+        let weight = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .map_or(Some(1.0), |weight| weight.parse::<f32>().ok())?;
+        (weight > 0.0).then_some((tag, weight))
+    });
+    weighted
+        .fold(None, |best: Option<(&str, f32)>, next| match best {
+            Some(best) if best.1 >= next.1 => Some(best),
+            _ => Some(next),
+        })
+        .map(|(tag, _)| tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preferred_language;
+
+    #[test]
+    fn the_heaviest_language_wins_and_the_first_of_equals() {
+        assert_eq!(preferred_language("da, en;q=0.8"), Some("da"));
+        assert_eq!(preferred_language("en;q=0.3, vi;q=0.9, es;q=0.9"), Some("vi"));
+        assert_eq!(preferred_language("*;q=0.5, es;q=0"), None);
+        assert_eq!(preferred_language("../../etc;q=1, da;q=0.1"), Some("da"));
+    }
+}

@@ -1,0 +1,8 @@
+//! The parts every HTTP endpoint is made of: extraction, errors, and the conventions of our API.
+
+pub mod extract;
+pub mod problem;
+pub mod server;
+
+pub use extract::{Caller, Json, Locale, Path, PeerAddress, Query};
+pub use problem::{ErrorCode, Problem};

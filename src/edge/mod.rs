@@ -1,0 +1,4 @@
+//! How the world reaches us: HTTP, WebSocket, and the internal listener. Knows no feature.
+
+pub mod auth;
+pub mod http;

@@ -1,0 +1,75 @@
+//! Carries finished frames to the nodes that own a user's sockets, and control messages to all nodes.
+//!
+//! A broker may lose anything and says so nowhere; what it carries is a hint that Postgres has news.
+//! Frames for one user that are routed one after the other arrive in that order, or not at all.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::domain::ids::{EventId, NodeId, UserId};
+
+mod memory;
+mod redis;
+mod wire;
+
+pub use memory::{MemoryBroker, MemoryHub};
+pub use redis::{RedisBroker, RedisConfig, RedisLink};
+
+/// One event on its way to one user's sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub event: EventId,
+    pub user: UserId,
+    pub seq: i64,
+    /// The WebSocket frame, header and payload, that a node writes as it is.
+    pub frame: Bytes,
+}
+
+/// What became of an envelope, as far as the broker can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// This many other nodes took it. A hint, not a proof: a frozen node takes messages too.
+    Nodes(u32),
+    /// No other node owns a socket of this user.
+    Nobody,
+    /// The broker has lost its memory lately, so that "nobody" would prove nothing.
+    Unknown,
+}
+
+/// What arrives at a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    Deliver(Envelope),
+    /// A message to every node; opaque here.
+    Control(Bytes),
+    /// The subscription was interrupted: anything may have been missed.
+    Interrupted,
+}
+
+/// Takes what arrives. Called from the broker's own task: must not block.
+pub type Listener = Arc<dyn Fn(Incoming) + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// Not routed, or unknown whether it was. Nothing needs to be done: the sweeper will.
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(String),
+}
+
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Routes each envelope to all live nodes but this one that own a socket of its user, in one round
+    /// trip for the batch. The answers are in the order of the envelopes.
+    async fn route(&self, batch: &[Envelope]) -> Result<Vec<Reach>, BrokerError>;
+
+    /// Sends a control message to every node, this one included.
+    async fn broadcast(&self, message: Bytes) -> Result<(), BrokerError>;
+
+    /// Starts to listen to `node`'s inbox and to control messages, for as long as the broker lives.
+    async fn listen(&self, node: NodeId, listener: Listener) -> Result<(), BrokerError>;
+
+    /// Publishes to this node's own inbox and waits until it arrives; whether the whole way works.
+    async fn probe(&self) -> Result<(), BrokerError>;
+}

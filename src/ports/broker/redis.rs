@@ -1,0 +1,3 @@
+pub struct RedisBroker;
+pub struct RedisConfig;
+pub struct RedisLink;

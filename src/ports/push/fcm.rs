@@ -1,0 +1,2 @@
+pub struct Config;
+pub struct FcmGateway;

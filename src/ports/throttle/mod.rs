@@ -1,0 +1,46 @@
+//! Counts attempts against a limit, over all nodes.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+mod fallback;
+mod memory;
+mod redis;
+
+pub use fallback::FallbackThrottle;
+pub use memory::MemoryThrottle;
+pub use redis::RedisThrottle;
+
+/// At most `max` hits in any window of this length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub max: u32,
+    pub window: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allowed,
+    Refused { retry_after: Duration },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ThrottleError {
+    /// The shared counter did not answer in time; whether it counted is unknown.
+    #[error("the throttle is unavailable: {0}")]
+    Unavailable(String),
+}
+
+#[async_trait]
+pub trait Throttle: Send + Sync {
+    /// Counts one hit on `key`, unless the limit is already reached. Atomic: of N parallel hits at most
+    /// `max` are allowed.
+    async fn hit(&self, key: &str, limit: Limit) -> Result<Verdict, ThrottleError>;
+
+    /// Whether a hit would be allowed now, without counting one.
+    async fn check(&self, key: &str, limit: Limit) -> Result<Verdict, ThrottleError>;
+
+    /// Forgets all hits on `key`.
+    async fn reset(&self, key: &str) -> Result<(), ThrottleError>;
+}
