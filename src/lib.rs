@@ -3,6 +3,8 @@
 pub mod config;
 pub mod db;
 pub mod delivery;
+#[cfg(any(test, feature = "dev"))]
+pub mod dev;
 pub mod domain;
 pub mod edge;
 pub mod features;
