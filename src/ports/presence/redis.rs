@@ -63,7 +63,9 @@ impl Presence for RedisPresence {
         let hash = self.hash(user);
         let fields: Vec<(String, String)> = self
             .link
-            .run("presence_read", async |mut redis| redis::cmd("HGETALL").arg(&hash).query_async(&mut redis).await)
+            .run("presence_read", async |mut redis| {
+                redis::cmd("HGETALL").arg(&hash).query_async(&mut redis).await
+            })
             .await?;
         let entries: Vec<Entry> = fields
             .into_iter()
@@ -78,10 +80,8 @@ impl Presence for RedisPresence {
         for entry in &entries {
             leases.arg(self.link.key("lease", entry.node));
         }
-        let alive: Vec<Option<String>> = self
-            .link
-            .run("presence_leases", async |mut redis| leases.query_async(&mut redis).await)
-            .await?;
+        let alive: Vec<Option<String>> =
+            self.link.run("presence_leases", async |mut redis| leases.query_async(&mut redis).await).await?;
         let (living, void): (Vec<_>, Vec<_>) =
             entries.into_iter().zip(alive).partition(|(_, lease)| lease.is_some());
         if !void.is_empty() {
@@ -102,7 +102,9 @@ impl Presence for RedisPresence {
     async fn release_lease(&self, node: NodeId) -> Result<(), PresenceError> {
         let lease = self.link.key("lease", node);
         self.link
-            .run("lease_release", async |mut redis| redis::cmd("DEL").arg(&lease).query_async::<()>(&mut redis).await)
+            .run("lease_release", async |mut redis| {
+                redis::cmd("DEL").arg(&lease).query_async::<()>(&mut redis).await
+            })
             .await?;
         Ok(())
     }

@@ -138,7 +138,8 @@ impl RedisLink {
             Err(RedisFailure::Deadline) => "deadline",
             Err(_) => "error",
         };
-        metrics::counter!("fanlight_redis_commands_total", "command" => name, "outcome" => outcome).increment(1);
+        metrics::counter!("fanlight_redis_commands_total", "command" => name, "outcome" => outcome)
+            .increment(1);
         metrics::histogram!("fanlight_redis_command_duration_seconds", "command" => name)
             .record(started.elapsed());
         self.breaker.record(result.is_ok(), Duration::from_millis(self.config.breaker_ms));
