@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod dev;
 pub mod domain;
 pub mod edge;
+pub mod failpoint;
 pub mod features;
 pub mod ports;
 pub mod shutdown;

@@ -1,3 +1,15 @@
-//! What a developer and the tests need around a node, so that nothing has to be installed or signed up for.
+//! The whole cluster on one machine, for people who want to see it and for the tests.
+//!
+//! Postgres, Redis and `HAProxy` are private child processes on free ports of 127.0.0.1: a server that already
+//! runs on the machine is never touched. Every child is tied to this process by a pipe, so that nothing
+//! survives it, however it ends.
 
+pub mod account;
+pub mod binaries;
 pub mod fcm;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod redis;
+pub mod state;
+pub mod testing;

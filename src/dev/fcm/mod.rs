@@ -79,11 +79,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            project_id: "fanlight-dev".to_owned(),
-            clock: Arc::new(SystemClock),
-            log_entries_max: 20_000,
-        }
+        Self { project_id: "fanlight-dev".to_owned(), clock: Arc::new(SystemClock), log_entries_max: 20_000 }
     }
 }
 

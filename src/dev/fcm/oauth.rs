@@ -20,10 +20,8 @@ use crate::domain::random;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Either gives the right to push.
-const SCOPES: [&str; 2] = [
-    "https://www.googleapis.com/auth/firebase.messaging",
-    "https://www.googleapis.com/auth/cloud-platform",
-];
+const SCOPES: [&str; 2] =
+    ["https://www.googleapis.com/auth/firebase.messaging", "https://www.googleapis.com/auth/cloud-platform"];
 const LIFE_SECONDS_MAX: i64 = 3600;
 /// How far ahead of Google's clock an assertion may be.
 const AHEAD_SECONDS_MAX: i64 = 300;
@@ -91,9 +89,7 @@ pub(super) async fn token(State(fake): State<Arc<Fake>>, Form(request): Form<Tok
     };
     match mode {
         OauthMode::Hang => future::pending().await,
-        OauthMode::Error => {
-            refused(StatusCode::INTERNAL_SERVER_ERROR, "internal_failure", "Backend Error")
-        }
+        OauthMode::Error => refused(StatusCode::INTERNAL_SERVER_ERROR, "internal_failure", "Backend Error"),
         OauthMode::Ok => grant(&fake, &request),
     }
 }

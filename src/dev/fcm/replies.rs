@@ -78,20 +78,16 @@ impl Code {
             Self::InvalidArgument | Self::InvalidToken => {
                 (400, "INVALID_ARGUMENT", "Request contains an invalid argument.")
             }
-            Self::MalformedToken => (
-                400,
-                "INVALID_ARGUMENT",
-                "The registration token is not a valid FCM registration token",
-            ),
+            Self::MalformedToken => {
+                (400, "INVALID_ARGUMENT", "The registration token is not a valid FCM registration token")
+            }
             Self::Unauthenticated => (
                 401,
                 "UNAUTHENTICATED",
                 "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other \
                  valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
             ),
-            Self::ThirdPartyAuthError => {
-                (401, "UNAUTHENTICATED", "Auth error from APNS or Web Push Service")
-            }
+            Self::ThirdPartyAuthError => (401, "UNAUTHENTICATED", "Auth error from APNS or Web Push Service"),
             Self::SenderIdMismatch => (403, "PERMISSION_DENIED", "SenderId mismatch"),
             Self::PermissionDenied => (
                 403,

@@ -10,18 +10,57 @@ const APNS_COLLAPSE_ID_BYTES_MAX: usize = 64;
 
 const REQUEST: &[&str] = &["validate_only", "message"];
 const MESSAGE: &[&str] = &[
-    "name", "data", "notification", "android", "webpush", "apns", "fcm_options", "token", "topic", "condition",
+    "name",
+    "data",
+    "notification",
+    "android",
+    "webpush",
+    "apns",
+    "fcm_options",
+    "token",
+    "topic",
+    "condition",
 ];
 const NOTIFICATION: &[&str] = &["title", "body", "image"];
 const ANDROID: &[&str] = &[
-    "collapse_key", "priority", "ttl", "restricted_package_name", "data", "notification", "fcm_options",
-    "direct_boot_ok", "bandwidth_constrained_ok", "restricted_satellite_ok",
+    "collapse_key",
+    "priority",
+    "ttl",
+    "restricted_package_name",
+    "data",
+    "notification",
+    "fcm_options",
+    "direct_boot_ok",
+    "bandwidth_constrained_ok",
+    "restricted_satellite_ok",
 ];
 const ANDROID_NOTIFICATION: &[&str] = &[
-    "title", "body", "icon", "color", "sound", "tag", "click_action", "body_loc_key", "body_loc_args",
-    "title_loc_key", "title_loc_args", "channel_id", "ticker", "sticky", "event_time", "local_only",
-    "notification_priority", "default_sound", "default_vibrate_timings", "default_light_settings",
-    "vibrate_timings", "visibility", "notification_count", "light_settings", "image", "bypass_proxy_notification",
+    "title",
+    "body",
+    "icon",
+    "color",
+    "sound",
+    "tag",
+    "click_action",
+    "body_loc_key",
+    "body_loc_args",
+    "title_loc_key",
+    "title_loc_args",
+    "channel_id",
+    "ticker",
+    "sticky",
+    "event_time",
+    "local_only",
+    "notification_priority",
+    "default_sound",
+    "default_vibrate_timings",
+    "default_light_settings",
+    "vibrate_timings",
+    "visibility",
+    "notification_count",
+    "light_settings",
+    "image",
+    "bypass_proxy_notification",
     "proxy",
 ];
 const APNS: &[&str] = &["headers", "payload", "fcm_options", "live_activity_token"];
@@ -68,9 +107,7 @@ fn one_target(message: &Map<String, Value>) -> Checked {
     let given: Vec<&Value> = targets.iter().filter_map(|target| field(message, target)).collect();
     match given.as_slice() {
         [Value::String(target)] if !target.is_empty() => Ok(()),
-        [] | [Value::String(_)] => {
-            Err(Violation::new("message", "Recipient of the message is not set."))
-        }
+        [] | [Value::String(_)] => Err(Violation::new("message", "Recipient of the message is not set.")),
         [_] => Err(Violation::new("message.token", "Invalid value (TYPE_STRING)")),
         _ => Err(Violation::new("message", "oneof field 'target' is already set.")),
     }
@@ -101,9 +138,7 @@ fn apns(message: &Map<String, Value>) -> Checked {
     let headers = field(apns, "headers");
     strings("message.apns.headers", headers)?;
     let header = |name: &str| headers.and_then(|headers| headers[name].as_str());
-    let wrong = |name: &str| {
-        Err(Violation::new(&format!("message.apns.headers.{name}"), "Invalid value"))
-    };
+    let wrong = |name: &str| Err(Violation::new(&format!("message.apns.headers.{name}"), "Invalid value"));
     if header("apns-priority").is_some_and(|value| !matches!(value, "1" | "5" | "10")) {
         return wrong("apns-priority");
     }
@@ -133,7 +168,9 @@ fn snake_case(key: &str) -> String {
 }
 
 fn object<'a>(path: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Violation> {
-    value.as_object().ok_or_else(|| Violation::new(path, "Invalid JSON payload received. Expected an object."))
+    value
+        .as_object()
+        .ok_or_else(|| Violation::new(path, "Invalid JSON payload received. Expected an object."))
 }
 
 fn section<'a>(
@@ -153,8 +190,7 @@ fn known(path: &str, fields: &Map<String, Value>, allowed: &[&str]) -> Checked {
         return Ok(());
     };
     let at = if path.is_empty() { String::new() } else { format!(" at '{path}'") };
-    let text =
-        format!("Invalid JSON payload received. Unknown name \"{unknown}\"{at}: Cannot find field.");
+    let text = format!("Invalid JSON payload received. Unknown name \"{unknown}\"{at}: Cannot find field.");
     Err(Violation::new(path, &text))
 }
 
@@ -243,7 +279,10 @@ mod tests {
             (json!({"token": "t", "android": {"ttl": "-1s"}}), "message.android.ttl"),
             (json!({"token": "t", "android": {"priority": "TOP"}}), "message.android.priority"),
             (json!({"token": "t", "android": {"notification": {"x": 1}}}), "message.android.notification"),
-            (json!({"token": "t", "apns": {"headers": {"apns-priority": 10}}}), "message.apns.headers[0].value"),
+            (
+                json!({"token": "t", "apns": {"headers": {"apns-priority": 10}}}),
+                "message.apns.headers[0].value",
+            ),
             (
                 json!({"token": "t", "apns": {"headers": {"apns-collapse-id": "x".repeat(65)}}}),
                 "message.apns.headers.apns-collapse-id",

@@ -40,7 +40,9 @@ pub fn gateway(config: &Config, clock: SharedClock) -> anyhow::Result<Arc<dyn Pu
     if config.fcm.enabled {
         return Ok(Arc::new(FcmGateway::new(&config.fcm, clock)?));
     }
-    tracing::warn!("push is off (push.fcm.enabled): events that no socket takes wait until their device connects");
+    tracing::warn!(
+        "push is off (push.fcm.enabled): events that no socket takes wait until their device connects"
+    );
     Ok(Arc::new(DisabledPush))
 }
 

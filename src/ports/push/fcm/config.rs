@@ -104,3 +104,82 @@ fn require_google(key: &str, url: &Url) -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tokens::{KeyAlgorithm, generate_private_key};
+
+    fn settings(token_uri: &str) -> Config {
+        let account = serde_json::json!({
+            "type": "service_account",
+            "project_id": "project",
+            "private_key_id": "1",
+            "private_key": generate_private_key(KeyAlgorithm::RS256),
+            "client_email": "push@project.iam.gserviceaccount.com",
+            "token_uri": token_uri,
+        });
+        Config {
+            enabled: true,
+            service_account: Some(account.to_string().into()),
+            service_account_file: None,
+            project_id: None,
+            base_url: "https://fcm.googleapis.com".to_owned(),
+            token_url: None,
+            timeout_ms: 10_000,
+            allow_insecure_endpoint: false,
+        }
+    }
+
+    fn refusal(settings: &Config) -> String {
+        format!("{:#}", settings.check(true).expect_err("must be refused"))
+    }
+
+    #[test]
+    fn production_pushes_only_to_google_over_https() {
+        let google = settings("https://oauth2.googleapis.com/token");
+        google.check(true).expect("these are Google's");
+
+        for foreign in [
+            "http://fcm.googleapis.com",
+            "https://fcm.googleapis.com.example",
+            "https://example/fcm.googleapis.com",
+            "https://fcm.googleapis.com@example",
+            "https://evilgoogleapis.com",
+            "https://fcm.googleapis.com:8443",
+            "http://127.0.0.1:9099",
+        ] {
+            let base = Config { base_url: foreign.to_owned(), ..google.clone() };
+            assert!(refusal(&base).contains("push.fcm.base_url"), "{foreign}");
+            let token = Config { token_url: Some(foreign.to_owned()), ..google.clone() };
+            assert!(refusal(&token).contains("push.fcm.token_url"), "{foreign}");
+            assert!(refusal(&settings(foreign)).contains("push.fcm.token_url"), "{foreign}");
+
+            base.check(false).expect("development may use a fake");
+            Config { allow_insecure_endpoint: true, ..base }.check(true).expect("told otherwise");
+        }
+    }
+
+    #[test]
+    fn a_service_account_is_needed_once_and_its_key_is_never_quoted() {
+        let good = settings("https://oauth2.googleapis.com/token");
+        let none = Config { service_account: None, ..good.clone() };
+        assert!(refusal(&none).contains("needs either"));
+        let both = Config { service_account_file: Some("/x".into()), ..good.clone() };
+        assert!(refusal(&both).contains("needs either"));
+        let wrong = Config { service_account: Some(r#"{"private_key": "CANARY""#.into()), ..good.clone() };
+        assert!(refusal(&wrong).contains("not a service account's JSON"));
+        assert!(!refusal(&wrong).contains("CANARY"));
+        let off = Config { enabled: false, ..none };
+        off.check(true).expect("push is off");
+    }
+
+    #[test]
+    fn a_project_id_cannot_leave_its_path() {
+        let good = settings("https://oauth2.googleapis.com/token");
+        for project in ["", "a/b", "..", "a?b", "a#b", "a b"] {
+            let wrong = Config { project_id: Some(project.to_owned()), ..good.clone() };
+            assert!(refusal(&wrong).contains("push.fcm.project_id"), "{project}");
+        }
+    }
+}

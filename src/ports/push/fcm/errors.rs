@@ -186,7 +186,8 @@ pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
             (date.with_timezone(&Utc) - now).to_std().unwrap_or_default()
         }
     };
-    Some(wait.min(RETRY_AFTER_MAX))
+    // "At once" is what we would have done without the header: then our own back-off is kinder.
+    (!wait.is_zero()).then(|| wait.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -208,9 +209,9 @@ mod tests {
 
     #[test]
     fn a_404_that_does_not_name_the_token_leaves_it_alive() {
-        let bare =
-            r#"{"error": {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}}"#;
-        for body in [bare, "<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", "", "{}", "[1]", "null"] {
+        let bare = r#"{"error": {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}}"#;
+        for body in [bare, "<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", "", "{}", "[1]", "null"]
+        {
             let expected = PushError::Retry { after: None, reason: "not_found" };
             assert_eq!(refusal(404, body), Refusal::Push(expected), "{body}");
         }
@@ -219,7 +220,8 @@ mod tests {
     #[test]
     fn an_invalid_argument_kills_the_token_only_if_it_names_the_token() {
         let field = |field: &str| json!([{"@type": BAD_REQUEST, "fieldViolations": [{"field": field}]}]);
-        let body = |field_name: &str| fcm_error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", &field(field_name));
+        let body =
+            |field_name: &str| fcm_error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", &field(field_name));
         let dead = Refusal::Push(PushError::TokenDead { reason: "invalid_token" });
         let wrong = Refusal::Push(PushError::Fatal { reason: "invalid_argument" });
         assert_eq!(refusal(400, &body("message.token")), dead);
@@ -254,7 +256,10 @@ mod tests {
             (409, r#"{"error": {"status": "ABORTED"}}"#),
         ] {
             let refusal = refusal(status, body);
-            assert!(matches!(refusal, Refusal::Push(PushError::Retry { .. })), "{status} {body}: {refusal:?}");
+            assert!(
+                matches!(refusal, Refusal::Push(PushError::Retry { .. })),
+                "{status} {body}: {refusal:?}"
+            );
         }
     }
 
@@ -264,7 +269,8 @@ mod tests {
         let seconds = |text| retry_after(text, now).map(|wait| wait.as_secs());
         assert_eq!(seconds("17"), Some(17));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:49:49 GMT"), Some(12));
-        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), None);
+        assert_eq!(seconds("0"), None);
         assert_eq!(seconds("999999999"), Some(3600));
         assert_eq!(seconds("soon"), None);
         assert_eq!(seconds("-1"), None);
