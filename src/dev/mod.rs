@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod binaries;
+pub mod fcm;
 pub mod ports;
 pub mod postgres;
 pub mod process;
