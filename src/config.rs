@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use crate::features::accounts;
+use crate::ports::throttle;
 use crate::{db, edge};
 
 /// The commented defaults, as `fanlight print-default-config` prints them.
@@ -31,6 +33,8 @@ pub struct Config {
     pub server: edge::http::server::Config,
     pub auth: edge::auth::Config,
     pub postgres: db::Config,
+    pub accounts: accounts::Config,
+    pub throttle: throttle::Config,
 }
 
 impl Config {
@@ -67,7 +71,7 @@ impl Config {
         if self.server.listen == self.server.internal_listen && self.server.listen.port() != 0 {
             bail!("server.listen and server.internal_listen must differ: probes and metrics are not public");
         }
-        Ok(())
+        self.accounts.check()
     }
 }
 
