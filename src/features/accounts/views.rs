@@ -1,10 +1,10 @@
 //! What clients get: the response bodies. Absent values are explicit nulls.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::model::{Opened, PublicUser, Session, User};
-use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 
 /// One's own account.
@@ -20,8 +20,8 @@ pub struct UserView {
     phone_number: Option<String>,
     avatar_url: Option<String>,
     avatar_color: Option<String>,
-    created_at: Timestamp,
-    updated_at: Timestamp,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
 }
 
 /// What everybody may see of a person.
@@ -68,9 +68,9 @@ pub struct SessionView {
     id: SessionId,
     user_agent: String,
     address: String,
-    created_at: Timestamp,
-    last_used_at: Timestamp,
-    expires_at: Timestamp,
+    created_at: DateTime<Utc>,
+    last_used_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
     /// Whether this very request was made with it.
     current: bool,
 }
