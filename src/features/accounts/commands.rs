@@ -170,7 +170,9 @@ impl SearchUsers {
         const CHARS_MAX: usize = 100;
         let text = self.query.trim();
         if text.chars().count() > CHARS_MAX || text.chars().any(char::is_control) {
-            return Err(Problem::new(ErrorCode::BadParameter).detail("query: at most 100 printable characters"));
+            return Err(
+                Problem::new(ErrorCode::BadParameter).detail("query: at most 100 printable characters")
+            );
         }
         Ok(text)
     }
@@ -234,7 +236,8 @@ fn is_phone_number(text: &str, (): &()) -> garde::Result {
 fn is_web_url(text: &str, (): &()) -> garde::Result {
     let is_url = text.len() <= 2048
         && text.parse::<http::Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some_and(|host| !host.is_empty())
+            matches!(uri.scheme_str(), Some("https" | "http"))
+                && uri.host().is_some_and(|host| !host.is_empty())
         });
     check(is_url, "an http or https URL of at most 2048 characters")
 }

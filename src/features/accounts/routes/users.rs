@@ -19,10 +19,7 @@ use crate::features::accounts::views::{PublicUserView, UserView, UsersPage};
     (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub async fn profile(
-    State(service): State<Arc<Service>>,
-    caller: Caller,
-) -> Result<Json<UserView>, Problem> {
+pub async fn profile(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<UserView>, Problem> {
     Ok(Json(service.profile(caller.user).await?.into()))
 }
 
