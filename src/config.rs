@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::{db, edge};
+use crate::{db, edge, features};
 
 /// The commented defaults, as `fanlight print-default-config` prints them.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -31,6 +31,9 @@ pub struct Config {
     pub server: edge::http::server::Config,
     pub auth: edge::auth::Config,
     pub postgres: db::Config,
+    pub linking: features::linking::Config,
+    pub status: features::status::Config,
+    pub devices: features::devices::Config,
 }
 
 impl Config {
@@ -66,6 +69,29 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         if self.server.listen == self.server.internal_listen && self.server.listen.port() != 0 {
             bail!("server.listen and server.internal_listen must differ: probes and metrics are not public");
+        }
+        self.check_couples()
+    }
+
+    fn check_couples(&self) -> anyhow::Result<()> {
+        const LAPSE_POLL_MS_MAX: u64 = 60_000;
+        if self.linking.code_ttl_seconds == 0 {
+            bail!("linking.code_ttl_seconds must be at least 1: a code has to be typed in");
+        }
+        if self.linking.wrong_codes_max == 0 || self.linking.wrong_codes_window_seconds == 0 {
+            bail!("linking.wrong_codes_max and linking.wrong_codes_window_seconds must be at least 1");
+        }
+        if self.status.duration_seconds_max == 0 {
+            bail!("status.duration_seconds_max must be at least 1");
+        }
+        if !(1..=LAPSE_POLL_MS_MAX).contains(&self.status.lapse_poll_ms) || self.status.lapse_batch_max == 0 {
+            bail!("status.lapse_poll_ms must be 1 to 60000, and status.lapse_batch_max at least 1");
+        }
+        if self.devices.active_max == 0 || self.devices.stale_batch_max == 0 {
+            bail!("devices.active_max and devices.stale_batch_max must be at least 1");
+        }
+        if self.devices.stale_after_days == 0 || self.devices.stale_poll_seconds == 0 {
+            bail!("devices.stale_after_days and devices.stale_poll_seconds must be at least 1");
         }
         Ok(())
     }

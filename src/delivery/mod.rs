@@ -4,3 +4,4 @@ pub mod device_tokens;
 pub mod dispatcher;
 pub mod event;
 pub mod outbox;
+pub mod texts;
