@@ -1,5 +1,6 @@
 //! A durable fact for one user, from the feature that states it to the bytes on the wire.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ impl NewEvent {
     #[must_use]
     pub fn committed(&self, seq: i64) -> Committed {
         Committed {
-            kind: self.kind,
+            kind: Cow::Borrowed(self.kind),
             pushable: self.push.is_some(),
             envelope: Envelope {
                 event: self.id,
@@ -92,7 +93,7 @@ impl NewEvent {
 #[derive(Clone, Debug)]
 #[must_use = "hand it to the dispatcher after the commit; otherwise it waits for the sweeper"]
 pub struct Committed {
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     pub pushable: bool,
     pub envelope: Envelope,
 }

@@ -1,7 +1,25 @@
 //! How one event reaches one user.
+//!
+//! A feature appends the event in its own transaction ([`outbox`]) and hands it to the [`dispatcher`]. That
+//! routes it ([`route`]) to the nodes that hold the user's sockets; there it goes through the [`registry`]
+//! into the [`mailbox`] of each connection. What a device confirms is written back by [`settlement`].
+//! Everything that goes wrong on this way is found by the [`sweeper`] or by [`reconcile`], and pushed by the
+//! [`fallback`] when no device answers.
 
+pub mod config;
+pub mod cursors;
 pub mod device_tokens;
 pub mod dispatcher;
 pub mod event;
+pub mod fallback;
+pub mod mailbox;
+pub mod membership;
 pub mod outbox;
+pub mod reconcile;
+pub mod registry;
+pub mod route;
+pub mod settlement;
+pub mod sweeper;
 pub mod texts;
+
+pub use config::Config;

@@ -1,7 +1,68 @@
 //! The events table: what users must be told, in order, until it is settled.
+//!
+//! Rows change state only from "not settled", in conditional updates, so that two workers racing are
+//! harmless. Due rows are claimed by state, never by "id greater than the last one seen": a transaction that
+//! commits late would be skipped for ever.
+
+use std::time::Duration;
+
+use sqlx::PgExecutor;
+use sqlx::postgres::types::PgInterval;
+use sqlx::types::Json;
 
 use crate::db::PgConnection;
-use crate::delivery::event::{Committed, NewEvent};
+use crate::delivery::event::{Committed, NewEvent, PushContent, frame};
+use crate::delivery::mailbox::Numbered;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{EventId, UserId};
+
+/// What became of an event in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A device confirmed it.
+    Delivered,
+    /// The push service took it.
+    Pushed,
+    /// Its time to live ended first.
+    Expired,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Pushed => "pushed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// An unsettled event that one worker took on, until its lease ends.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub id: EventId,
+    pub user: UserId,
+    pub seq: i64,
+    pub kind: String,
+    pub body: String,
+    pub push: Option<Json<PushContent>>,
+    /// Fences the worker: its settlement counts only while nobody claimed the event after it.
+    pub claims: i32,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// The database's time of the claim: what all deadlines are measured by.
+    pub now: Timestamp,
+}
+
+/// Where a user's sequence stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The last seq given out; 0 before the first event.
+    pub last_seq: i64,
+    /// The oldest event after the asked one that is still kept.
+    pub first_kept_seq: Option<i64>,
+}
 
 /// Appends events inside the caller's transaction, and gives each its place in its user's sequence.
 ///
@@ -31,4 +92,205 @@ pub async fn append(
         committed.push(event.committed(seq));
     }
     Ok(committed)
+}
+
+/// Where the user's sequence stands, and what is kept of it after `since`.
+pub async fn position(db: impl PgExecutor<'_>, user: UserId, since: i64) -> Result<Position, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        SELECT coalesce((SELECT last_seq FROM inboxes WHERE user_id = $1), 0) AS "last_seq!",
+               (SELECT min(seq) FROM events WHERE user_id = $1 AND seq > $2) AS first_kept_seq
+        "#,
+        user.0,
+        since,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Position { last_seq: row.last_seq, first_kept_seq: row.first_kept_seq })
+}
+
+/// The user's events after `after`, in order, at most `limit`, settled or not.
+pub async fn read_after(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Numbered>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT id, seq, body FROM events WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        user.0,
+        after,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    let numbered = rows
+        .into_iter()
+        .map(|row| Numbered { seq: row.seq, frame: frame(EventId(row.id), row.seq, &row.body) });
+    Ok(numbered.collect())
+}
+
+/// The user's events that nobody has confirmed or pushed, from `after` to `up_to`, in order, at most `limit`.
+pub async fn read_unsettled(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    after: i64,
+    up_to: i64,
+    limit: i64,
+) -> Result<Vec<Numbered>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT id, seq, body FROM events
+         WHERE user_id = $1 AND seq > $2 AND seq <= $3 AND outcome IS NULL ORDER BY seq LIMIT $4",
+        user.0,
+        after,
+        up_to,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    let numbered = rows
+        .into_iter()
+        .map(|row| Numbered { seq: row.seq, frame: frame(EventId(row.id), row.seq, &row.body) });
+    Ok(numbered.collect())
+}
+
+/// The last seq of each of these users who has any event.
+pub async fn last_seqs(db: impl PgExecutor<'_>, users: &[UserId]) -> Result<Vec<(UserId, i64)>, sqlx::Error> {
+    let ids: Vec<_> = users.iter().map(|user| user.0).collect();
+    let rows = sqlx::query!("SELECT user_id, last_seq FROM inboxes WHERE user_id = ANY($1)", &ids)
+        .fetch_all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| (UserId(row.user_id), row.last_seq)).collect())
+}
+
+/// Takes on the events that are due, at most `limit`, for the length of `lease`.
+pub async fn claim_due(
+    db: impl PgExecutor<'_>,
+    limit: i64,
+    lease: Duration,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    sqlx::query_as!(
+        Claimed,
+        r#"
+        UPDATE events SET claims = claims + 1, due_at = clock_timestamp() + $2
+        WHERE id IN (
+            SELECT id FROM events WHERE outcome IS NULL AND due_at <= clock_timestamp()
+            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims,
+                  push AS "push: Json<PushContent>", created_at, expires_at, clock_timestamp() AS "now!"
+        "#,
+        limit,
+        interval(lease),
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Takes on one event that nobody has claimed or settled yet.
+pub async fn claim_fresh(
+    db: impl PgExecutor<'_>,
+    event: EventId,
+    lease: Duration,
+) -> Result<Option<Claimed>, sqlx::Error> {
+    sqlx::query_as!(
+        Claimed,
+        r#"
+        UPDATE events SET claims = claims + 1, due_at = clock_timestamp() + $2
+        WHERE id = $1 AND outcome IS NULL AND claims = 0
+        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims,
+                  push AS "push: Json<PushContent>", created_at, expires_at, clock_timestamp() AS "now!"
+        "#,
+        event.0,
+        interval(lease),
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Gives a claimed event back, to be looked at again at `due_at`.
+pub async fn reschedule(
+    db: impl PgExecutor<'_>,
+    claimed: &Claimed,
+    due_at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE events SET due_at = $3 WHERE id = $1 AND claims = $2 AND outcome IS NULL",
+        claimed.id.0,
+        claimed.claims,
+        due_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Settles a claimed event. Returns whether it was this call that did.
+pub async fn settle(
+    db: impl PgExecutor<'_>,
+    claimed: &Claimed,
+    outcome: Outcome,
+) -> Result<bool, sqlx::Error> {
+    let result = sqlx::query!(
+        "UPDATE events SET outcome = $3, settled_at = clock_timestamp()
+         WHERE id = $1 AND claims = $2 AND outcome IS NULL",
+        claimed.id.0,
+        claimed.claims,
+        outcome.as_str(),
+    )
+    .execute(db)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Whether nobody has settled the event meanwhile.
+pub async fn is_unsettled(db: impl PgExecutor<'_>, event: EventId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM events WHERE id = $1 AND outcome IS NULL) AS "unsettled!""#,
+        event.0
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Settles all events of each user up to the seq that a device of theirs confirmed. Returns for each event
+/// that was not settled before its kind, and the seconds since its commit.
+pub async fn settle_confirmed(
+    db: impl PgExecutor<'_>,
+    users: &[uuid::Uuid],
+    seqs: &[i64],
+) -> Result<Vec<(String, f64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        UPDATE events AS e SET outcome = 'delivered', settled_at = clock_timestamp()
+        FROM unnest($1::uuid[], $2::bigint[]) AS confirmed (user_id, seq)
+        WHERE e.user_id = confirmed.user_id AND e.seq <= confirmed.seq AND e.outcome IS NULL
+        RETURNING e.kind, EXTRACT(EPOCH FROM e.settled_at - e.created_at)::float8 AS "seconds!"
+        "#,
+        users,
+        seqs,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.kind, row.seconds)).collect())
+}
+
+/// Deletes settled events that are older than the retention, at most `limit`. Returns how many.
+pub async fn prune(db: impl PgExecutor<'_>, retention: Duration, limit: i64) -> Result<u64, sqlx::Error> {
+    let result = sqlx::query!(
+        "DELETE FROM events WHERE id IN (
+            SELECT id FROM events
+            WHERE created_at < clock_timestamp() - $1::interval AND outcome IS NOT NULL
+            ORDER BY created_at LIMIT $2)",
+        interval(retention),
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(result.rows_affected())
+}
+
+pub(super) fn interval(duration: Duration) -> PgInterval {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
 }

@@ -16,3 +16,10 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 pub fn secret() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<32>())
 }
+
+/// A duration between zero and `max`, evenly: "full jitter", which spreads a crowd best.
+#[must_use]
+pub fn jitter(max: std::time::Duration) -> std::time::Duration {
+    let fraction = f64::from(u32::from_be_bytes(bytes())) / f64::from(u32::MAX);
+    max.mul_f64(fraction)
+}

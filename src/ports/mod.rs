@@ -4,4 +4,5 @@
 pub mod broker;
 pub mod presence;
 pub mod push;
+pub mod redis;
 pub mod throttle;

@@ -1,2 +1,89 @@
-pub struct MemoryBroker;
-pub struct MemoryHub;
+//! The broker inside one process, for tests and for a single node without Redis.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::pending;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach};
+use crate::domain::ids::NodeId;
+use crate::ports::presence::{MemoryPresence, Presence as _};
+
+/// What the brokers of all nodes in this process share.
+#[derive(Default)]
+pub struct MemoryBus(Mutex<HashMap<NodeId, Listener>>);
+
+pub struct MemoryBroker {
+    bus: Arc<MemoryBus>,
+    presence: Arc<MemoryPresence>,
+    node: NodeId,
+}
+
+impl MemoryBroker {
+    #[must_use]
+    pub fn new(bus: Arc<MemoryBus>, presence: Arc<MemoryPresence>, node: NodeId) -> Self {
+        Self { bus, presence, node }
+    }
+
+    fn listener(&self, node: NodeId) -> Option<Listener> {
+        self.bus.0.lock().get(&node).cloned()
+    }
+
+    async fn route_one(&self, envelope: &Envelope) -> Reach {
+        let entries = self.presence.connections_of(envelope.user).await.unwrap_or_default();
+        let owners: BTreeSet<NodeId> =
+            entries.iter().map(|entry| entry.node).filter(|node| *node != self.node).collect();
+        let mut reached = 0;
+        for owner in owners {
+            if let Some(listener) = self.listener(owner) {
+                listener(Incoming::Deliver(envelope.clone()));
+                reached += 1;
+            }
+        }
+        if reached == 0 { Reach::Nobody } else { Reach::Nodes(reached) }
+    }
+}
+
+#[async_trait]
+impl Broker for MemoryBroker {
+    async fn route(&self, batch: &[Envelope]) -> Result<Vec<Reach>, BrokerError> {
+        let mut answers = Vec::with_capacity(batch.len());
+        for envelope in batch {
+            answers.push(self.route_one(envelope).await);
+        }
+        Ok(answers)
+    }
+
+    async fn broadcast(&self, message: Bytes) -> Result<(), BrokerError> {
+        let listeners: Vec<Listener> = self.bus.0.lock().values().cloned().collect();
+        for listener in listeners {
+            listener(Incoming::Control(message.clone()));
+        }
+        Ok(())
+    }
+
+    async fn listen(&self, listener: Listener) {
+        self.bus.0.lock().insert(self.node, listener);
+        let _registration = Registration(self);
+        pending::<()>().await;
+    }
+
+    async fn probe(&self) -> Result<(), BrokerError> {
+        match self.listener(self.node) {
+            Some(_) => Ok(()),
+            None => Err(BrokerError::Unavailable("nobody listens to this node's inbox".into())),
+        }
+    }
+}
+
+/// Ends the subscription when the listening future is dropped.
+struct Registration<'a>(&'a MemoryBroker);
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        self.0.bus.0.lock().remove(&self.0.node);
+    }
+}

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::domain::ids::{EventId, NodeId, UserId};
+use crate::domain::ids::{EventId, UserId};
 
 mod memory;
 mod redis;
 mod wire;
 
-pub use memory::{MemoryBroker, MemoryHub};
-pub use redis::{RedisBroker, RedisConfig, RedisLink};
+pub use memory::{MemoryBroker, MemoryBus};
+pub use redis::RedisBroker;
 
 /// One event on its way to one user's sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +67,11 @@ pub trait Broker: Send + Sync {
     /// Sends a control message to every node, this one included.
     async fn broadcast(&self, message: Bytes) -> Result<(), BrokerError>;
 
-    /// Starts to listen to `node`'s inbox and to control messages, for as long as the broker lives.
-    async fn listen(&self, node: NodeId, listener: Listener) -> Result<(), BrokerError>;
+    /// Listens to this node's inbox and to control messages until the future is dropped; reconnects by
+    /// itself, forever.
+    async fn listen(&self, listener: Listener);
 
-    /// Publishes to this node's own inbox and waits until it arrives; whether the whole way works.
+    /// Publishes to this node's own inbox and waits until it arrives: whether the whole way works.
+    /// After two failures in a row the broker takes its subscription for dead and makes a new one.
     async fn probe(&self) -> Result<(), BrokerError>;
 }

@@ -1,3 +1,193 @@
-pub struct RedisBroker;
-pub struct RedisConfig;
-pub struct RedisLink;
+//! The broker over Redis pub/sub: one inbox channel per node, one control channel for all.
+//!
+//! The subscription has a connection of its own. When it ends, the listener hears
+//! [`Incoming::Interrupted`] as soon as a new one stands, and fetches from Postgres what it missed.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use redis::{ErrorKind, Pipeline, RedisError, Script, ServerErrorKind};
+use tokio::sync::{Notify, watch};
+
+use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach, wire};
+use crate::domain::ids::NodeId;
+use crate::ports::redis::{RedisFailure, RedisLink};
+
+const RECONNECT_DELAY: Duration = Duration::from_millis(250);
+const PROBES_MISSED_MAX: u32 = 2;
+
+pub struct RedisBroker {
+    link: RedisLink,
+    node: NodeId,
+    inbox: String,
+    control: String,
+    script: Script,
+    probes_sent: AtomicU64,
+    probes_missed: AtomicU32,
+    /// The last probe that came back.
+    probe_arrived: watch::Sender<u64>,
+    /// Tells the listener to give its subscription up.
+    reconnect: Notify,
+}
+
+impl RedisBroker {
+    #[must_use]
+    pub fn new(link: RedisLink, node: NodeId) -> Self {
+        Self {
+            inbox: link.key("inbox", node),
+            control: link.key("control", "all"),
+            script: Script::new(include_str!("route.lua")),
+            probes_sent: AtomicU64::new(0),
+            probes_missed: AtomicU32::new(0),
+            probe_arrived: watch::Sender::new(0),
+            reconnect: Notify::new(),
+            link,
+            node,
+        }
+    }
+
+    fn pipeline(&self, batch: &[Envelope]) -> Pipeline {
+        let node = self.node.to_string();
+        let config = self.link.config();
+        let mut pipeline = redis::pipe();
+        for envelope in batch {
+            pipeline
+                .cmd("EVALSHA")
+                .arg(self.script.get_hash())
+                .arg(1)
+                .arg(self.link.key("presence", envelope.user))
+                .arg(&config.key_prefix)
+                .arg(&node)
+                .arg(wire::encode(envelope).as_ref())
+                .arg(config.warmup_ms);
+        }
+        pipeline
+    }
+
+    /// One subscription, from connecting to its end.
+    async fn subscribe_once(&self, listener: &Listener, resumed: bool) -> Result<(), RedisError> {
+        let connect = async {
+            let mut subscription = self.link.client().get_async_pubsub().await?;
+            subscription.subscribe(&[&self.inbox, &self.control]).await?;
+            Ok::<_, RedisError>(subscription)
+        };
+        let deadline = Duration::from_millis(self.link.config().connect_timeout_ms);
+        let subscription = tokio::time::timeout(deadline, connect)
+            .await
+            .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
+        self.probes_missed.store(0, Ordering::Relaxed);
+        if resumed {
+            listener(Incoming::Interrupted);
+        }
+        let mut messages = subscription.into_on_message();
+        loop {
+            // Cancel-safe: `StreamExt::next` and `Notify::notified` both are.
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = self.reconnect.notified() => return Ok(()),
+            };
+            let Some(message) = message else { return Ok(()) };
+            let payload = Bytes::copy_from_slice(message.get_payload_bytes());
+            if message.get_channel_name() == self.control {
+                listener(Incoming::Control(payload));
+                continue;
+            }
+            match wire::decode(payload) {
+                Some(wire::Message::Envelope(envelope)) => listener(Incoming::Deliver(envelope)),
+                Some(wire::Message::Probe(nonce)) => {
+                    self.probe_arrived.send_replace(nonce);
+                }
+                None => metrics::counter!("fanlight_broker_unreadable_messages_total").increment(1),
+            }
+        }
+    }
+
+    async fn send_probe(&self) -> Result<(), BrokerError> {
+        let nonce = self.probes_sent.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut arrived = self.probe_arrived.subscribe();
+        let payload = wire::encode_probe(nonce);
+        let receivers: i64 = self
+            .link
+            .probe("probe", async |mut redis| {
+                redis::cmd("PUBLISH").arg(&self.inbox).arg(payload.as_ref()).query_async(&mut redis).await
+            })
+            .await?;
+        if receivers == 0 {
+            return Err(BrokerError::Unavailable("nobody listens to this node's inbox".into()));
+        }
+        let deadline = Duration::from_millis(self.link.config().command_timeout_ms);
+        match tokio::time::timeout(deadline, arrived.wait_for(|last| *last >= nonce)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(BrokerError::Unavailable("a probe did not come back".into())),
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for RedisBroker {
+    async fn route(&self, batch: &[Envelope]) -> Result<Vec<Reach>, BrokerError> {
+        let pipeline = &self.pipeline(batch);
+        let answers: Vec<i64> = self
+            .link
+            .run("route", async |mut redis| match pipeline.query_async(&mut redis).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    self.script.load_async(&mut redis).await?;
+                    pipeline.query_async(&mut redis).await
+                }
+                answers => answers,
+            })
+            .await?;
+        Ok(answers.into_iter().map(reach).collect())
+    }
+
+    async fn broadcast(&self, message: Bytes) -> Result<(), BrokerError> {
+        let message = message.as_ref();
+        self.link
+            .run("broadcast", async |mut redis| {
+                redis::cmd("PUBLISH").arg(&self.control).arg(message).query_async::<()>(&mut redis).await
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn listen(&self, listener: Listener) {
+        let mut resumed = false;
+        loop {
+            if let Err(error) = self.subscribe_once(&listener, resumed).await {
+                tracing::debug!(%error, "cannot subscribe");
+            }
+            resumed = true;
+            metrics::counter!("fanlight_broker_interruptions_total").increment(1);
+            tokio::time::sleep(RECONNECT_DELAY).await;
+        }
+    }
+
+    async fn probe(&self) -> Result<(), BrokerError> {
+        let result = self.send_probe().await;
+        if result.is_ok() {
+            self.probes_missed.store(0, Ordering::Relaxed);
+        } else if self.probes_missed.fetch_add(1, Ordering::Relaxed) + 1 >= PROBES_MISSED_MAX {
+            // TCP may look alive although nothing comes through.
+            self.probes_missed.store(0, Ordering::Relaxed);
+            self.reconnect.notify_waiters();
+        }
+        result
+    }
+}
+
+fn reach(answer: i64) -> Reach {
+    match u32::try_from(answer) {
+        Ok(0) => Reach::Nobody,
+        Ok(nodes) => Reach::Nodes(nodes),
+        Err(_) => Reach::Unknown,
+    }
+}
+
+impl From<RedisFailure> for BrokerError {
+    fn from(failure: RedisFailure) -> Self {
+        Self::Unavailable(failure.to_string())
+    }
+}

@@ -1,1 +1,61 @@
-pub struct MemoryPresence;
+//! Presence inside one process, for tests and for a single node without Redis.
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{Entry, Presence, PresenceError};
+use crate::domain::ids::{NodeId, UserId};
+
+/// A lease here lasts until it is released: nodes of one process die together.
+#[derive(Default)]
+pub struct MemoryPresence(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<UserId, Vec<Entry>>,
+    alive: HashSet<NodeId>,
+}
+
+#[async_trait]
+impl Presence for MemoryPresence {
+    async fn enter(&self, entries: &[Entry]) -> Result<(), PresenceError> {
+        let mut state = self.0.lock();
+        for entry in entries {
+            let of_user = state.entries.entry(entry.user).or_default();
+            if !of_user.contains(entry) {
+                of_user.push(entry.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave(&self, entries: &[Entry]) -> Result<(), PresenceError> {
+        let mut state = self.0.lock();
+        for entry in entries {
+            if let Some(of_user) = state.entries.get_mut(&entry.user) {
+                of_user.retain(|other| other.connection != entry.connection);
+            }
+        }
+        state.entries.retain(|_, of_user| !of_user.is_empty());
+        Ok(())
+    }
+
+    async fn connections_of(&self, user: UserId) -> Result<Vec<Entry>, PresenceError> {
+        let state = &mut *self.0.lock();
+        let Some(of_user) = state.entries.get_mut(&user) else { return Ok(Vec::new()) };
+        of_user.retain(|entry| state.alive.contains(&entry.node));
+        Ok(of_user.clone())
+    }
+
+    async fn renew_lease(&self, node: NodeId) -> Result<(), PresenceError> {
+        self.0.lock().alive.insert(node);
+        Ok(())
+    }
+
+    async fn release_lease(&self, node: NodeId) -> Result<(), PresenceError> {
+        self.0.lock().alive.remove(&node);
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! The settings of delivery.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Whose confirmation settles an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettledBy {
+    /// One device is enough.
+    AnyDevice,
+    /// Each registered device confirms, or is pushed.
+    EveryDevice,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub settled_by: SettledBy,
+    /// After the commit, how long a device has to confirm before the event is pushed.
+    pub ack_deadline_ms: u64,
+    /// How often a node looks for due events.
+    pub sweep_interval_ms: u64,
+    /// Due events that one look takes on.
+    pub sweep_batch_max: u32,
+    /// How long a claimed event is left to its worker; longer than any push takes.
+    pub claim_lease_ms: u64,
+    /// How long confirmations are gathered before they are written.
+    pub settle_interval_ms: u64,
+    /// How long settled events are kept for clients that come back.
+    pub retention_hours: u64,
+    /// A client that missed more is told to read the state instead.
+    pub replay_events_max: u32,
+    /// Events that one statement of a replay reads.
+    pub replay_page_events: u32,
+    /// Committed events that may wait for the dispatcher; more wait for the sweeper.
+    pub dispatch_queue_events: usize,
+    /// How often a node compares its connections with Postgres while Redis is well.
+    pub reconcile_interval_ms: u64,
+    pub push: PushConfig,
+}
+
+/// How pushes are repeated.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushConfig {
+    /// Events that one node pushes at once.
+    pub concurrency: usize,
+    /// Events that may wait for their first push; more wait for the sweeper.
+    pub queue_events: usize,
+    /// The first repetition comes after a random time up to this; each later one up to twice as long.
+    pub backoff_first_ms: u64,
+    pub backoff_max_ms: u64,
+    /// After this long without success a push is given up, and the event waits for the next connect.
+    pub give_up_minutes: u64,
+}
+
+impl Config {
+    #[must_use]
+    pub fn ack_deadline(&self) -> Duration {
+        Duration::from_millis(self.ack_deadline_ms)
+    }
+
+    #[must_use]
+    pub fn claim_lease(&self) -> Duration {
+        Duration::from_millis(self.claim_lease_ms)
+    }
+}

@@ -1,0 +1,182 @@
+//! This node's place in the cluster: its lease, its presence entries, and what arrives in its inbox.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::delivery::fallback::Fallback;
+use crate::delivery::mailbox::Mailbox;
+use crate::delivery::reconcile::BrokerHealth;
+use crate::delivery::registry::Registry;
+use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
+use crate::ports::broker::{Broker, Envelope, Incoming, Listener};
+use crate::ports::presence::{Entry, Presence, PresenceError};
+use crate::shutdown::Shutdown;
+
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const REGISTER_BATCH: usize = 500;
+/// Between two batches, so that a thousand nodes that come back do not stall Redis.
+const REGISTER_PAUSE: Duration = Duration::from_millis(5);
+const MISSED_QUEUE_MAX: usize = 1_024;
+
+/// A message to every node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Control {
+    /// Its sockets must close everywhere.
+    SessionRevoked { user: UserId, session: SessionId },
+    /// The device has a newer connection; older ones of its must close everywhere.
+    DeviceConnected { user: UserId, device: String, connection: ConnectionId },
+}
+
+/// Takes control messages. Called from the broker's task: must not block.
+pub type ControlListener = Arc<dyn Fn(Control) + Send + Sync>;
+
+pub struct Membership {
+    node: NodeId,
+    registry: Arc<Registry>,
+    presence: Arc<dyn Presence>,
+    broker: Arc<dyn Broker>,
+    health: Arc<BrokerHealth>,
+    fallback: Fallback,
+    /// Presence may lack entries of ours: write all of them again.
+    stale: AtomicBool,
+}
+
+impl Membership {
+    #[must_use]
+    pub fn new(
+        node: NodeId,
+        registry: Arc<Registry>,
+        presence: Arc<dyn Presence>,
+        broker: Arc<dyn Broker>,
+        health: Arc<BrokerHealth>,
+        fallback: Fallback,
+    ) -> Arc<Self> {
+        let stale = AtomicBool::new(false);
+        Arc::new(Self { node, registry, presence, broker, health, fallback, stale })
+    }
+
+    /// Starts to listen and to renew the lease.
+    pub fn start(self: &Arc<Self>, on_control: ControlListener, shutdown: &Shutdown) {
+        let (missed, missed_queue) = mpsc::channel(MISSED_QUEUE_MAX);
+        let listener = self.listener(on_control, missed);
+        let (this, stop) = (Arc::clone(self), shutdown.clone());
+        shutdown.spawn("delivery.subscriber", async move {
+            // Cancel-safe: what the subscription held is in Postgres too.
+            stop.unless_stopped(this.broker.listen(listener)).await;
+        });
+        shutdown.spawn("delivery.missed", Arc::clone(self).answer_missed(missed_queue, shutdown.clone()));
+        shutdown.spawn("delivery.lease", Arc::clone(self).keep_lease(shutdown.clone()));
+    }
+
+    /// Makes a connection known: here first, so that nothing passes it by, then to the other nodes.
+    pub async fn enter(&self, mailbox: &Arc<Mailbox>) {
+        self.registry.insert(mailbox);
+        if self.presence.enter(&[mailbox.entry(self.node)]).await.is_err() {
+            self.stale.store(true, Ordering::Relaxed);
+        }
+        if let Some(device) = &mailbox.device {
+            let (user, connection) = (mailbox.user, mailbox.connection);
+            self.broadcast(&Control::DeviceConnected { user, device: device.clone(), connection }).await;
+        }
+    }
+
+    /// Forgets a connection. If presence cannot be told now, whoever meets the void entry removes it.
+    pub async fn leave(&self, mailbox: &Mailbox) {
+        self.registry.remove(mailbox);
+        self.forget(&[mailbox.entry(self.node)]).await;
+    }
+
+    async fn forget(&self, entries: &[Entry]) {
+        if let Err(error) = self.presence.leave(entries).await {
+            tracing::debug!(%error, "a presence entry stays until somebody meets it");
+        }
+    }
+
+    /// Tells every node, this one included, as far as the broker reaches.
+    pub async fn broadcast(&self, control: &Control) {
+        let message = serde_json::to_vec(control).expect("a control message is a plain enum");
+        if let Err(error) = self.broker.broadcast(Bytes::from(message)).await {
+            tracing::warn!(%error, "a control message did not go out");
+        }
+    }
+
+    fn listener(self: &Arc<Self>, on_control: ControlListener, missed: mpsc::Sender<Envelope>) -> Listener {
+        let this = Arc::clone(self);
+        Arc::new(move |incoming| match incoming {
+            Incoming::Deliver(envelope) => {
+                if this.registry.deliver(&envelope) == 0 && missed.try_send(envelope).is_err() {
+                    metrics::counter!("fanlight_missed_overflows_total").increment(1);
+                }
+            }
+            Incoming::Control(message) => match serde_json::from_slice(&message) {
+                Ok(control) => on_control(control),
+                // A newer version may say more than we know.
+                Err(_) => metrics::counter!("fanlight_broker_unreadable_messages_total").increment(1),
+            },
+            Incoming::Interrupted => {
+                this.stale.store(true, Ordering::Relaxed);
+                this.health.interrupted();
+            }
+        })
+    }
+
+    /// An event came for a user who is not connected here: the sender was misled by an entry of ours that is
+    /// void. Removes it, and pushes if the user is nowhere else.
+    async fn answer_missed(self: Arc<Self>, mut missed: mpsc::Receiver<Envelope>, shutdown: Shutdown) {
+        while let Some(Some(envelope)) = shutdown.unless_stopped(missed.recv()).await {
+            metrics::counter!("fanlight_events_missed_total").increment(1);
+            match self.is_gone(envelope.user).await {
+                Ok(true) => self.fallback.push_now(envelope.event),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "a missed event is left to the sweeper"),
+            }
+        }
+    }
+
+    async fn is_gone(&self, user: UserId) -> Result<bool, PresenceError> {
+        let entries = self.presence.connections_of(user).await?;
+        let (void, others): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|entry| entry.node == self.node && !self.registry.contains(user, entry.connection));
+        if !void.is_empty() {
+            self.presence.leave(&void).await?;
+        }
+        Ok(others.is_empty())
+    }
+
+    async fn keep_lease(self: Arc<Self>, shutdown: Shutdown) {
+        loop {
+            let renewed = self.presence.renew_lease(self.node).await;
+            if renewed.is_err() {
+                // Redis may come back without a memory.
+                self.stale.store(true, Ordering::Relaxed);
+            } else if self.stale.swap(false, Ordering::Relaxed) {
+                self.register_again().await;
+            }
+            let probed = self.broker.probe().await;
+            self.health.set(renewed.is_ok() && probed.is_ok());
+            if shutdown.unless_stopped(tokio::time::sleep(HEARTBEAT)).await.is_none() {
+                break;
+            }
+        }
+        if let Err(error) = self.presence.release_lease(self.node).await {
+            tracing::debug!(%error, "the lease runs out by itself");
+        }
+    }
+
+    async fn register_again(&self) {
+        for batch in self.registry.entries(self.node).chunks(REGISTER_BATCH) {
+            if self.presence.enter(batch).await.is_err() {
+                self.stale.store(true, Ordering::Relaxed);
+                return;
+            }
+            tokio::time::sleep(REGISTER_PAUSE).await;
+        }
+    }
+}

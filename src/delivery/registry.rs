@@ -1,0 +1,122 @@
+//! The connections of this node, by user.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::delivery::mailbox::{Farewell, Mailbox, Numbered};
+use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
+use crate::ports::broker::Envelope;
+use crate::ports::presence::Entry;
+
+const SHARDS: usize = 64;
+
+type Shard = RwLock<HashMap<UserId, Vec<Arc<Mailbox>>>>;
+
+/// Sharded, so that a lookup rarely waits for a connect on the other core. No lock is held while a mailbox
+/// is written to.
+pub struct Registry {
+    shards: Vec<Shard>,
+    hasher: RandomState,
+    connections: AtomicUsize,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Self { shards, hasher: RandomState::new(), connections: AtomicUsize::new(0) }
+    }
+}
+
+impl Registry {
+    /// Adds a connection, and ends an older one of the same device: its phone is known to be here now.
+    pub fn insert(&self, mailbox: &Arc<Mailbox>) {
+        let mut shard = self.shard(mailbox.user).write();
+        let of_user = shard.entry(mailbox.user).or_default();
+        if mailbox.device.is_some() {
+            for older in of_user.iter().filter(|older| older.device == mailbox.device) {
+                older.close(Farewell::Replaced);
+            }
+        }
+        of_user.push(Arc::clone(mailbox));
+        drop(shard);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn remove(&self, mailbox: &Mailbox) {
+        let mut shard = self.shard(mailbox.user).write();
+        let Some(of_user) = shard.get_mut(&mailbox.user) else { return };
+        let before = of_user.len();
+        of_user.retain(|other| other.connection != mailbox.connection);
+        let removed = before - of_user.len();
+        if of_user.is_empty() {
+            shard.remove(&mailbox.user);
+        }
+        drop(shard);
+        self.connections.fetch_sub(removed, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn connections_of(&self, user: UserId) -> Vec<Arc<Mailbox>> {
+        self.shard(user).read().get(&user).cloned().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn contains(&self, user: UserId, connection: ConnectionId) -> bool {
+        self.connections_of(user).iter().any(|mailbox| mailbox.connection == connection)
+    }
+
+    /// Leaves the event with each of the user's connections here. Returns how many there are.
+    pub fn deliver(&self, envelope: &Envelope) -> usize {
+        let connections = self.connections_of(envelope.user);
+        for mailbox in &connections {
+            mailbox.offer(Numbered { seq: envelope.seq, frame: envelope.frame.clone() });
+        }
+        connections.len()
+    }
+
+    /// Ends the connections that were opened with a session.
+    pub fn close_session(&self, user: UserId, session: SessionId) {
+        for mailbox in self.connections_of(user) {
+            if mailbox.session == session {
+                mailbox.close(Farewell::Revoked);
+            }
+        }
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All connections, at some moment each.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Mailbox>> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &self.shards {
+            all.extend(shard.read().values().flatten().cloned());
+        }
+        all
+    }
+
+    /// All connections, as presence should know them.
+    #[must_use]
+    pub fn entries(&self, node: NodeId) -> Vec<Entry> {
+        self.all().iter().map(|mailbox| mailbox.entry(node)).collect()
+    }
+
+    fn shard(&self, user: UserId) -> &Shard {
+        let hash = usize::try_from(self.hasher.hash_one(user) % SHARDS as u64)
+            .expect("a number below the count of shards fits");
+        &self.shards[hash]
+    }
+}

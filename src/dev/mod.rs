@@ -1,0 +1,14 @@
+//! The whole cluster on one machine, for people who want to see it and for the tests.
+//!
+//! Postgres, Redis and `HAProxy` are private child processes on free ports of 127.0.0.1: a server that already
+//! runs on the machine is never touched. Every child is tied to this process by a pipe, so that nothing
+//! survives it, however it ends.
+
+pub mod account;
+pub mod binaries;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod redis;
+pub mod state;
+pub mod testing;

@@ -1,0 +1,166 @@
+//! A private Postgres.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use sqlx::{Connection as _, PgConnection};
+
+use super::binaries::{self, Program};
+use super::ports;
+use super::process::{Launch, Process, Signal};
+use super::state::StateDir;
+use crate::domain::random;
+
+const USER: &str = "fanlight";
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+const CONNECTIONS_MAX: u32 = 200;
+
+/// How the data is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// As in production.
+    Durable,
+    /// For tests: survives a crash of Postgres, not one of the machine, and is several times faster.
+    Fast,
+}
+
+pub struct Postgres {
+    pub process: Process,
+    port: u16,
+    password: String,
+}
+
+impl Postgres {
+    /// Starts Postgres in the state directory, on `port` or a free one. Makes the database at the first start.
+    ///
+    /// # Errors
+    /// When Postgres is not installed or does not start.
+    pub async fn start(state: &StateDir, port: Option<u16>, durability: Durability) -> anyhow::Result<Self> {
+        let data = state.folder("postgres")?;
+        let password = password(state)?;
+        if !data.join("PG_VERSION").exists() {
+            initialise(state, &data, durability)?;
+        }
+        forget_dead_server(&data)?;
+        let port = port.map_or_else(ports::free, Ok)?;
+        let mut settings = vec![
+            format!("port={port}"),
+            "listen_addresses=127.0.0.1".to_owned(),
+            // Over TCP only: a socket's path may be too long (107 bytes).
+            "unix_socket_directories=".to_owned(),
+            format!("max_connections={CONNECTIONS_MAX}"),
+        ];
+        if durability == Durability::Fast {
+            let fast = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
+            settings.extend(fast.map(str::to_owned));
+        }
+        let mut args = vec!["-D".into(), data.clone().into()];
+        args.extend(settings.into_iter().flat_map(|setting| ["-c".into(), setting.into()]));
+        let process = Process::start(Launch {
+            binary: binaries::find(Program::Postgres)?,
+            args,
+            env: Vec::new(),
+            directory: data,
+            log: state.path().join("postgres.log"),
+            account: state.account(),
+            // "Fast shutdown": clients are disconnected, the data is written.
+            stop_signal: Signal::Int,
+            grace: STOP_WITHIN,
+        })?;
+        let mut postgres = Self { process, port, password };
+        postgres.ready().await?;
+        Ok(postgres)
+    }
+
+    /// Waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        let url = self.url("postgres");
+        self.process
+            .ready(READY_WITHIN, || async { Ok(PgConnection::connect(&url).await?.close().await?) })
+            .await
+    }
+
+    /// `postgres://…`, with the password.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// Makes a database if there is none of that name; empty, or a copy of `template`.
+    ///
+    /// # Errors
+    /// When Postgres refuses.
+    pub async fn create_database(&self, name: &str, template: &str) -> anyhow::Result<()> {
+        let mut connection = PgConnection::connect(&self.url("postgres")).await?;
+        let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+            .bind(name)
+            .fetch_one(&mut connection)
+            .await?;
+        if !exists {
+            // A name cannot be a parameter of this statement; both are ours.
+            let statement = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\"");
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
+        }
+        Ok(connection.close().await?)
+    }
+}
+
+/// The password of the one database user, made at the first start. Other users of the machine can reach the port.
+fn password(state: &StateDir) -> anyhow::Result<String> {
+    let path = password_file(state);
+    if !path.exists() {
+        super::state::write_secret(&path, &random::secret())?;
+        if let Some(account) = state.account() {
+            account.own(&path)?;
+        }
+    }
+    std::fs::read_to_string(&path).context("cannot read the password of the private Postgres")
+}
+
+fn password_file(state: &StateDir) -> PathBuf {
+    state.path().join("postgres.password")
+}
+
+fn initialise(state: &StateDir, data: &Path, durability: Durability) -> anyhow::Result<()> {
+    let auth = match durability {
+        Durability::Durable => "scram-sha-256",
+        // Its key derivation takes longer than most tests in a debug build.
+        Durability::Fast => "trust",
+    };
+    let mut command = Command::new(binaries::find(Program::Initdb)?);
+    command
+        .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth", auth, "--username", USER])
+        .arg("--pwfile")
+        .arg(password_file(state))
+        .arg("-D")
+        .arg(data)
+        .current_dir(data)
+        .stdin(Stdio::null());
+    if let Some(account) = state.account() {
+        account.apply(&mut command);
+    }
+    let output = command.output().context("cannot run initdb")?;
+    if !output.status.success() {
+        bail!("initdb failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// Removes the pid file of a server that no longer runs. Postgres does so itself, except when that number
+/// belongs to another process by now, as after the restart of a container.
+fn forget_dead_server(data: &Path) -> anyhow::Result<()> {
+    let file = data.join("postmaster.pid");
+    let Ok(text) = std::fs::read_to_string(&file) else { return Ok(()) };
+    let pid = text.lines().next().unwrap_or_default().trim();
+    let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    if Path::new("/proc/self").exists() && !command.contains("postgres") {
+        std::fs::remove_file(&file)?;
+    }
+    Ok(())
+}

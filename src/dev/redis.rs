@@ -1,0 +1,71 @@
+//! A private Redis (or Valkey). Keeps nothing on disk: what it knows may always be lost.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::binaries::{self, Program};
+use super::ports;
+use super::process::{Launch, Process, Signal};
+use super::state::StateDir;
+
+const READY_WITHIN: Duration = Duration::from_secs(10);
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+pub struct Redis {
+    pub process: Process,
+    port: u16,
+}
+
+impl Redis {
+    /// Starts Redis on `port` or a free one.
+    ///
+    /// # Errors
+    /// When Redis is not installed or does not start.
+    pub async fn start(state: &StateDir, port: Option<u16>) -> anyhow::Result<Self> {
+        let port = port.map_or_else(ports::free, Ok)?;
+        let directory = state.folder("redis")?;
+        let text = port.to_string();
+        let args = ["--port", &text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let process = Process::start(Launch {
+            binary: binaries::find(Program::Redis)?,
+            args: args.map(Into::into).to_vec(),
+            env: Vec::new(),
+            directory,
+            log: state.path().join("redis.log"),
+            account: state.account(),
+            stop_signal: Signal::Term,
+            grace: STOP_WITHIN,
+        })?;
+        let mut redis = Self { process, port };
+        redis.ready().await?;
+        Ok(redis)
+    }
+
+    /// Waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        let port = self.port;
+        self.process.ready(READY_WITHIN, || ping(port)).await
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+}
+
+async fn ping(port: u16) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"PING\r\n").await?;
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer).await?;
+    if &answer != b"+PONG\r\n" {
+        bail!("Redis answered {}", String::from_utf8_lossy(&answer));
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Real stores for tests: one private Postgres and one private Redis per test process.
+//!
+//! Started when the first test asks, gone when the process is, however it ends.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::OnceCell;
+
+use super::postgres::{Durability, Postgres};
+use super::redis::Redis;
+use super::state::StateDir;
+use crate::db;
+
+const TEMPLATE: &str = "fanlight_template";
+/// Enough for a test with concurrent requests; small, because many tests share the server's connections.
+const CONNECTIONS_MAX: u32 = 8;
+
+static POSTGRES: OnceCell<(Postgres, StateDir)> = OnceCell::const_new();
+static REDIS: OnceCell<(Redis, StateDir)> = OnceCell::const_new();
+static DATABASES: AtomicU64 = AtomicU64::new(0);
+
+/// A pool on a database of its own, with all migrations run.
+///
+/// # Panics
+/// When Postgres is not installed or does not start.
+pub async fn database() -> PgPool {
+    let url = database_url().await;
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .connect(&url)
+        .await
+        .expect("a database that was just made accepts connections")
+}
+
+/// The URL of a database of its own, with all migrations run.
+///
+/// # Panics
+/// When Postgres is not installed or does not start.
+pub async fn database_url() -> String {
+    let (postgres, _) = POSTGRES.get_or_init(start_postgres).await;
+    let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    postgres.create_database(&name, TEMPLATE).await.expect("a migrated database can be copied");
+    postgres.url(&name)
+}
+
+/// The URL of a Redis that all tests of this process share: use keys and channels of your own.
+///
+/// # Panics
+/// When Redis is not installed or does not start.
+pub async fn redis_url() -> String {
+    let (redis, _) = REDIS.get_or_init(start_redis).await;
+    redis.url()
+}
+
+async fn start_postgres() -> (Postgres, StateDir) {
+    let state = StateDir::scratch().expect("a scratch directory can be made");
+    let postgres = Postgres::start(&state, None, Durability::Fast).await.expect("Postgres starts");
+    postgres.create_database(TEMPLATE, "template0").await.expect("a database can be made");
+    let pool = PgPool::connect(&postgres.url(TEMPLATE)).await.expect("the database accepts connections");
+    db::migrate(&pool).await.expect("the migrations run");
+    // A database can be copied only while nobody is connected to it.
+    pool.close().await;
+    (postgres, state)
+}
+
+async fn start_redis() -> (Redis, StateDir) {
+    let state = StateDir::scratch().expect("a scratch directory can be made");
+    let redis = Redis::start(&state, None).await.expect("Redis starts");
+    (redis, state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_database_is_migrated_and_separate() {
+        let (one, other) = tokio::join!(database(), database());
+        sqlx::query("CREATE TABLE only_here ()").execute(&one).await.unwrap();
+
+        let seen: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE tablename IN ('only_here', 'users')")
+                .fetch_one(&other)
+                .await
+                .unwrap();
+
+        assert_eq!(seen, 1);
+    }
+
+    #[tokio::test]
+    async fn redis_answers() {
+        let client = ::redis::Client::open(redis_url().await).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+
+        let answer: String = ::redis::cmd("PING").query_async(&mut connection).await.unwrap();
+
+        assert_eq!(answer, "PONG");
+    }
+}

@@ -1,0 +1,45 @@
+//! Places where a test can crash or stall a node, so that each failure window is opened on purpose.
+//!
+//! Compiled in only with the feature `failpoints`. `FANLIGHT_FAILPOINTS` holds `name=action` pairs joined by
+//! `;`, where the action is `abort` (as kill -9 at this line) or `abort:N` (at the N-th time).
+
+/// Acts if the test asked for it here; compiles to nothing otherwise.
+#[macro_export]
+macro_rules! failpoint {
+    ($name:literal) => {
+        #[cfg(feature = "failpoints")]
+        {
+            static PASSES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+            $crate::failpoint::reached($name, &PASSES);
+        }
+    };
+}
+
+#[cfg(feature = "failpoints")]
+pub fn reached(name: &str, passes: &std::sync::atomic::AtomicU64) {
+    use std::collections::HashMap;
+    use std::sync::OnceLock;
+    use std::sync::atomic::Ordering;
+
+    static ABORT_AT: OnceLock<HashMap<String, u64>> = OnceLock::new();
+    let abort_at = ABORT_AT.get_or_init(|| {
+        #[expect(clippy::disallowed_methods, reason = "a test's switch, not a setting")]
+        let script = std::env::var("FANLIGHT_FAILPOINTS").unwrap_or_default();
+        script.split(';').filter_map(parse).collect()
+    });
+    let pass = passes.fetch_add(1, Ordering::Relaxed) + 1;
+    if abort_at.get(name) == Some(&pass) {
+        std::process::abort();
+    }
+}
+
+#[cfg(feature = "failpoints")]
+fn parse(pair: &str) -> Option<(String, u64)> {
+    let (name, action) = pair.split_once('=')?;
+    let pass = match action.split_once(':') {
+        None if action == "abort" => 1,
+        Some(("abort", pass)) => pass.parse().ok()?,
+        _ => return None,
+    };
+    Some((name.trim().to_owned(), pass))
+}

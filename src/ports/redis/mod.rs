@@ -1,0 +1,172 @@
+//! The connection to Redis that the adapters share.
+//!
+//! Commands of all tasks are pipelined over one connection. Every call has a deadline, and after a failure
+//! a breaker refuses calls for a moment, so that a Redis that hangs costs its callers nothing.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, IntoConnectionInfo as _, RedisError};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `redis://[user:password@]host:port/db`, or `rediss://` for TLS.
+    pub url: SecretString,
+    /// Begins every key and channel, so that several clusters can share one Redis.
+    pub key_prefix: String,
+    /// How long one command may take.
+    pub command_timeout_ms: u64,
+    /// How long connecting may take.
+    pub connect_timeout_ms: u64,
+    /// After a failed command, how long others fail at once instead of waiting.
+    pub breaker_ms: u64,
+    /// How long a node's presence stays valid without a sign of life.
+    pub lease_ms: u64,
+    /// After Redis came back empty, how long "nobody is connected" is not believed.
+    pub warmup_ms: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RedisFailure {
+    #[error("no answer within the deadline")]
+    Deadline,
+    #[error("not asked, because it failed a moment ago")]
+    BreakerOpen,
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+}
+
+/// Cheap to clone; all clones share one connection and one breaker.
+#[derive(Clone)]
+pub struct RedisLink {
+    client: Client,
+    commands: ConnectionManager,
+    config: Arc<Config>,
+    breaker: Arc<Breaker>,
+}
+
+impl RedisLink {
+    /// Does not connect yet: a node starts while Redis is away.
+    ///
+    /// # Errors
+    /// When the URL cannot be parsed.
+    pub fn new(config: Config) -> Result<Self, RedisError> {
+        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
+        let command_timeout = Duration::from_millis(config.command_timeout_ms);
+        let info = config
+            .url
+            .expose_secret()
+            .into_connection_info()?
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = Client::open(info)?;
+        let settings = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(connect_timeout))
+            .set_response_timeout(Some(command_timeout))
+            .set_number_of_retries(0)
+            .set_pipeline_buffer_size(1024);
+        let commands = ConnectionManager::new_lazy_with_config(client.clone(), settings)?;
+        Ok(Self { client, commands, config: Arc::new(config), breaker: Arc::default() })
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// `prefix:kind:id`
+    pub fn key(&self, kind: &str, id: impl std::fmt::Display) -> String {
+        format!("{}:{kind}:{id}", self.config.key_prefix)
+    }
+
+    /// Whether the last command succeeded.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        !self.breaker.is_open()
+    }
+
+    /// Runs `command` within the deadline, unless the breaker is open.
+    ///
+    /// # Errors
+    /// [`RedisFailure`]; after a deadline it is unknown whether the command took effect.
+    pub async fn run<T, F>(
+        &self,
+        name: &'static str,
+        command: impl FnOnce(ConnectionManager) -> F,
+    ) -> Result<T, RedisFailure>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        if self.breaker.is_open() {
+            return Err(RedisFailure::BreakerOpen);
+        }
+        self.probe(name, command).await
+    }
+
+    /// As [`RedisLink::run`], but asks even while the breaker is open; a success closes it.
+    ///
+    /// # Errors
+    /// [`RedisFailure`]
+    pub async fn probe<T, F>(
+        &self,
+        name: &'static str,
+        command: impl FnOnce(ConnectionManager) -> F,
+    ) -> Result<T, RedisFailure>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        let started = Instant::now();
+        let deadline = Duration::from_millis(self.config.command_timeout_ms);
+        let result = match tokio::time::timeout(deadline, command(self.commands.clone())).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(RedisFailure::Redis(error)),
+            Err(_) => Err(RedisFailure::Deadline),
+        };
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(RedisFailure::Deadline) => "deadline",
+            Err(_) => "error",
+        };
+        metrics::counter!("fanlight_redis_commands_total", "command" => name, "outcome" => outcome)
+            .increment(1);
+        metrics::histogram!("fanlight_redis_command_duration_seconds", "command" => name)
+            .record(started.elapsed());
+        self.breaker.record(result.is_ok(), Duration::from_millis(self.config.breaker_ms));
+        result
+    }
+}
+
+/// Open until a moment in time, counted in milliseconds since the first use.
+#[derive(Default)]
+struct Breaker {
+    open_until: AtomicU64,
+    epoch: std::sync::OnceLock<Instant>,
+}
+
+impl Breaker {
+    fn now(&self) -> u64 {
+        let epoch = self.epoch.get_or_init(Instant::now);
+        u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_open(&self) -> bool {
+        self.open_until.load(Ordering::Relaxed) > self.now()
+    }
+
+    fn record(&self, succeeded: bool, rest: Duration) {
+        let rest = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+        let until = if succeeded { 0 } else { self.now().saturating_add(rest) };
+        self.open_until.store(until, Ordering::Relaxed);
+    }
+}
