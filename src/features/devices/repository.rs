@@ -1,4 +1,4 @@
-//! The device_tokens table.
+//! The `device_tokens` table.
 //!
 //! A registration may retire rows of others. So it locks in one order: the login, the user, the token's
 //! name (which has no row yet when it is new), then all rows concerned by their ids.
@@ -65,20 +65,18 @@ pub async fn lock_login(conn: &mut PgConnection, session: SessionId) -> Result<L
 
 /// Locks everything that the registration may change. Returns whether the user exists.
 pub async fn lock(conn: &mut PgConnection, registration: &Registration) -> Result<bool, sqlx::Error> {
-    let user = sqlx::query_scalar!(
-        "SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE",
-        registration.user.0
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
+    let user =
+        sqlx::query_scalar!("SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE", registration.user.0)
+            .fetch_optional(&mut *conn)
+            .await?;
     sqlx::query!(
         "SELECT pg_advisory_xact_lock(hashtextextended('fcm_token:' || $1, 0))",
         registration.fcm_token
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!(
-        "SELECT 1 AS locked FROM device_tokens
+    sqlx::query_scalar!(
+        "SELECT 1 FROM device_tokens
          WHERE (user_id = $1 AND (device_id = $2 OR deactivated_at IS NULL))
             OR (fcm_token = $3 AND deactivated_at IS NULL)
          ORDER BY id FOR UPDATE",
@@ -86,7 +84,7 @@ pub async fn lock(conn: &mut PgConnection, registration: &Registration) -> Resul
         registration.device_id,
         registration.fcm_token,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
     Ok(user.is_some())
 }

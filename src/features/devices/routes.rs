@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use garde::Validate;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::clock::Timestamp;
 use crate::domain::ids::DeviceTokenId;
 use crate::edge::http::problem::ProblemBody;
 use crate::edge::http::{Caller, Json, Locale, Path, Problem, Query};
@@ -68,11 +68,11 @@ struct DeviceView {
     #[schema(required)]
     app_version: Option<String>,
     active: bool,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    last_registered_at: Timestamp,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    last_registered_at: DateTime<Utc>,
     #[schema(required)]
-    deactivated_at: Option<Timestamp>,
+    deactivated_at: Option<DateTime<Utc>>,
 }
 
 impl From<Device> for DeviceView {
@@ -130,18 +130,17 @@ async fn register(
     Ok((status, Json(RegisteredView { created, token: device.into() })))
 }
 
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
 struct ListQuery {
-    /// Also those that are not active any more.
     #[serde(default)]
     include_inactive: bool,
 }
 
 /// My devices, the newest registration first.
 #[utoipa::path(
-    get, path = "/devices/fcm-token", tag = "devices", params(ListQuery),
+    get, path = "/devices/fcm-token", tag = "devices",
+    params(("includeInactive" = Option<bool>, Query, description = "Also those that are not active any more")),
     responses(
         (status = 200, body = Vec<DeviceView>),
         (status = 400, description = "bad_parameter", body = ProblemBody, content_type = "application/problem+json"),

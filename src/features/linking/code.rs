@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn input_is_trimmed_and_upper_cased() {
         assert_eq!(LinkCode::parse(" abcde23456\n").unwrap().as_str(), "ABCDE23456");
-        for wrong in ["", "ABCDE2345", "ABCDE234567", "ABCDE2345I", "ABCDE2345O", "ABCDE23450", "ABCDE2345É"] {
+        for wrong in ["", "ABCDE2345", "ABCDE234567", "ABCDE2345I", "ABCDE2345O", "ABCDE23450", "ABCDE2345É"]
+        {
             assert_eq!(LinkCode::parse(wrong), None, "{wrong}");
         }
     }

@@ -12,7 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 
 /// As long as events are kept: whom one is linked to is news after a weekend, too.
-const TTL: Duration = Duration::from_secs(72 * 60 * 60);
+const TTL: Duration = Duration::from_hours(72);
 
 /// A user as the events speak of them.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The partners and link_sessions tables.
+//! The `partners` and `link_sessions` tables.
 //!
 //! Whoever changes them has locked the users concerned first, with [`lock_users`]; a status change waits for
 //! that lock too (`lock_partner` in the schema). What is decided under the lock is read after it.

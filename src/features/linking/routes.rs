@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use garde::Validate;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::clock::Timestamp;
 use crate::domain::ids::LinkSessionId;
 use crate::edge::http::problem::ProblemBody;
 use crate::edge::http::{Caller, Json, Path, Problem};
@@ -43,7 +43,7 @@ struct OfferView {
     /// Ten characters to show to the other person.
     #[schema(example = "K7MPQ2XW9R")]
     link_code: String,
-    expires_at: Timestamp,
+    expires_at: DateTime<Utc>,
 }
 
 #[derive(Clone, Copy, Serialize, ToSchema)]

@@ -169,8 +169,7 @@ impl Service {
 
     async fn confirm_code(&self, caller: UserId, code: &LinkCode) -> Result<LinkSessionId, LinkingError> {
         let mut tx = self.pool.begin().await?;
-        let owner =
-            repository::session_by_code(&mut tx, code).await?.ok_or(LinkingError::UnknownCode)?.owner;
+        let owner = repository::session_by_code(&mut tx, code).await?.ok_or(LinkingError::UnknownCode)?.owner;
         if owner == caller {
             return Err(LinkingError::OwnCode);
         }
@@ -203,8 +202,7 @@ impl Service {
     pub async fn unlink(&self, caller: UserId) -> Result<(), LinkingError> {
         for _ in 0..ATTEMPTS_MAX {
             let mut tx = self.pool.begin().await?;
-            let partner =
-                repository::partner_of(&mut tx, caller).await?.ok_or(LinkingError::NoPartner)?;
+            let partner = repository::partner_of(&mut tx, caller).await?.ok_or(LinkingError::NoPartner)?;
             let [me, other] = lock_pair(&mut tx, caller, partner).await?;
             if repository::partner_of(&mut tx, caller).await? != Some(partner) {
                 continue; // Parted, and perhaps linked anew, during the wait: the wrong two are locked.

@@ -11,7 +11,7 @@ use crate::domain::ids::UserId;
 use crate::features::status::model::{Light, Status};
 
 /// Yesterday's light is no news.
-const TTL: Duration = Duration::from_secs(24 * 60 * 60);
+const TTL: Duration = Duration::from_hours(24);
 
 /// To all devices of the partner.
 #[derive(Serialize)]

@@ -84,14 +84,9 @@ mod tests {
     #[test]
     fn a_timed_status_is_over_at_its_last_instant() {
         let end = chrono::DateTime::from_timestamp(1_710_930_000, 0).unwrap();
-        let busy = Light {
-            status: Status::Busy,
-            timer: Some(Timer { expires_at: end, duration_seconds: 60 }),
-        };
+        let busy =
+            Light { status: Status::Busy, timer: Some(Timer { expires_at: end, duration_seconds: 60 }) };
         assert_eq!(busy.at(end - Duration::from_micros(1), Status::Available), busy);
-        assert_eq!(
-            busy.at(end, Status::Available),
-            Light { status: Status::Available, timer: None }
-        );
+        assert_eq!(busy.at(end, Status::Available), Light { status: Status::Available, timer: None });
     }
 }

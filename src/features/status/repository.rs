@@ -1,4 +1,4 @@
-//! The statuses table.
+//! The `statuses` table.
 //!
 //! Lock order, here and in linking: the users' rows, then theirs in other tables, then their inboxes by
 //! user id. Nobody who holds a later lock waits for an earlier one.
@@ -25,11 +25,10 @@ struct PersonRow {
 
 impl PersonRow {
     fn at(self, now: Timestamp) -> Result<Person, sqlx::Error> {
-        let status = |text: Option<String>| text.map_or(Ok(Status::Offline), |text| Status::from_column(&text));
-        let stored = Light {
-            status: status(self.status)?,
-            timer: timer(self.expires_at, self.duration_seconds),
-        };
+        let status =
+            |text: Option<String>| text.map_or(Ok(Status::Offline), |text| Status::from_column(&text));
+        let stored =
+            Light { status: status(self.status)?, timer: timer(self.expires_at, self.duration_seconds) };
         Ok(Person {
             id: self.id,
             display_name: self.display_name,

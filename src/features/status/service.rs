@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use tokio::sync::Notify;
 
 use crate::db::{self, PgPool};
@@ -128,7 +129,7 @@ impl Service {
     }
 }
 
-/// Class 40: deadlock or serialization failure (PostgreSQL, appendix A).
+/// Class 40: deadlock or serialization failure (appendix A of the manual).
 fn is_rolled_back(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code.starts_with("40"))
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code.starts_with("40"))
 }
