@@ -30,6 +30,8 @@ use errors::{Refusal, Reply};
 
 /// Google's answers have a few hundred bytes; what is longer is not read.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// A connection that was silent for so long is asked whether it lives, and given up after as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long all pushes wait after FCM refused a fresh access token.
 const CREDENTIALS_HOLD: Duration = Duration::from_mins(1);
 
@@ -54,6 +56,9 @@ impl FcmGateway {
             // Where we connect to is a setting of ours, not of the environment.
             .no_proxy()
             .timeout(config.timeout())
+            // All sends share one HTTP/2 connection: if it dies unnoticed, they would all time out on it.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
             .build()
             .context("push.fcm: cannot set up TLS")?;
         let send_url = config.send_url(&account.project_id)?;
