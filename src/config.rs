@@ -9,6 +9,8 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::ports::push;
+use crate::features::accounts;
+use crate::ports::throttle;
 use crate::{db, edge};
 
 /// The commented defaults, as `fanlight print-default-config` prints them.
@@ -33,6 +35,8 @@ pub struct Config {
     pub auth: edge::auth::Config,
     pub postgres: db::Config,
     pub push: push::Config,
+    pub accounts: accounts::Config,
+    pub throttle: throttle::Config,
 }
 
 impl Config {
@@ -71,6 +75,7 @@ impl Config {
         }
         self.push.fcm.check(self.environment == Environment::Production)?;
         Ok(())
+        self.accounts.check()
     }
 }
 
