@@ -41,6 +41,7 @@ pub struct FcmGateway {
     send_url: Url,
     tokens: AccessTokens,
     clock: SharedClock,
+    deadline: Duration,
 }
 
 impl FcmGateway {
@@ -63,7 +64,27 @@ impl FcmGateway {
             .context("push.fcm: cannot set up TLS")?;
         let send_url = config.send_url(&account.project_id)?;
         let tokens = AccessTokens::new(account, http.clone(), Arc::clone(&clock));
-        Ok(Self { http, send_url, tokens, clock })
+        Ok(Self { http, send_url, tokens, clock, deadline: 2 * config.timeout() })
+    }
+
+    /// One message; after a 401 once more, with a new access token.
+    async fn deliver(&self, push: &Push) -> Result<Accepted, PushError> {
+        let body = message::encode(push, self.clock.now());
+        let token = self.tokens.current().await?;
+        match self.post(&body, &token).await {
+            Ok(accepted) => return Ok(accepted),
+            Err(Refusal::Push(error)) => return Err(error),
+            Err(Refusal::Credentials) => {}
+        }
+        let token = self.tokens.replace(&token).await?;
+        match self.post(&body, &token).await {
+            Ok(accepted) => Ok(accepted),
+            Err(Refusal::Push(error)) => Err(error),
+            Err(Refusal::Credentials) => {
+                tracing::error!("FCM refuses a fresh access token: is the service account of this project?");
+                Err(PushError::Hold { after: CREDENTIALS_HOLD, reason: "unauthenticated" })
+            }
+        }
     }
 
     /// One POST, measured.
@@ -100,25 +121,11 @@ impl FcmGateway {
 
 #[async_trait]
 impl PushGateway for FcmGateway {
-    /// Takes at most four times `push.fcm.timeout_ms`: an access token, a send, and both again after a 401.
+    /// Takes at most twice `push.fcm.timeout_ms`, whatever happens: an access token and a send.
     async fn send(&self, push: &Push) -> Result<Accepted, PushError> {
         push.check()?;
-        let body = message::encode(push, self.clock.now());
-        let token = self.tokens.current().await?;
-        match self.post(&body, &token).await {
-            Ok(accepted) => return Ok(accepted),
-            Err(Refusal::Push(error)) => return Err(error),
-            Err(Refusal::Credentials) => {}
-        }
-        let token = self.tokens.replace(&token).await?;
-        match self.post(&body, &token).await {
-            Ok(accepted) => Ok(accepted),
-            Err(Refusal::Push(error)) => Err(error),
-            Err(Refusal::Credentials) => {
-                tracing::error!("FCM refuses a fresh access token: is the service account of this project?");
-                Err(PushError::Hold { after: CREDENTIALS_HOLD, reason: "unauthenticated" })
-            }
-        }
+        let answer = tokio::time::timeout(self.deadline, self.deliver(push)).await;
+        answer.unwrap_or(Err(PushError::Retry { after: None, reason: "timeout" }))
     }
 }
 
