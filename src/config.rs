@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use crate::ports::push;
 use crate::features::accounts;
 use crate::ports::throttle;
 use crate::{db, edge};
@@ -33,6 +34,7 @@ pub struct Config {
     pub server: edge::http::server::Config,
     pub auth: edge::auth::Config,
     pub postgres: db::Config,
+    pub push: push::Config,
     pub accounts: accounts::Config,
     pub throttle: throttle::Config,
 }
@@ -71,6 +73,8 @@ impl Config {
         if self.server.listen == self.server.internal_listen && self.server.listen.port() != 0 {
             bail!("server.listen and server.internal_listen must differ: probes and metrics are not public");
         }
+        self.push.fcm.check(self.environment == Environment::Production)?;
+        Ok(())
         self.accounts.check()
     }
 }
