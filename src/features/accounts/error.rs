@@ -41,9 +41,7 @@ impl From<AccountError> for Problem {
             AccountError::NoAccount => ErrorCode::Unauthenticated.into(),
             AccountError::NotFound => ErrorCode::NotFound.into(),
             AccountError::Throttled { retry_after } => Self::rate_limited(retry_after),
-            AccountError::Overloaded => {
-                Self::new(ErrorCode::Overloaded).retry_after(Duration::from_secs(1))
-            }
+            AccountError::Overloaded => Self::new(ErrorCode::Overloaded).retry_after(Duration::from_secs(1)),
             // A limit that cannot be counted is not waived.
             AccountError::Throttle(_) => Self::unavailable(),
             AccountError::Database(error) => error.into(),

@@ -22,6 +22,7 @@ mod passwords;
 mod repository;
 pub mod revocation;
 mod routes;
+mod rules;
 mod service;
 #[cfg(test)]
 mod tests;

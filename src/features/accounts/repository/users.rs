@@ -40,11 +40,7 @@ pub async fn find_login(
     .await
 }
 
-pub async fn insert(
-    db: impl PgExecutor<'_>,
-    user: &User,
-    password_hash: &str,
-) -> Result<(), AccountError> {
+pub async fn insert(db: impl PgExecutor<'_>, user: &User, password_hash: &str) -> Result<(), AccountError> {
     sqlx::query!(
         "INSERT INTO users (id, username, email, password_hash, full_name, display_name, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -117,16 +113,18 @@ pub async fn replace_hash(
     old: &str,
     new: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2", user.0, old, new)
-        .execute(db)
-        .await?;
+    sqlx::query!(
+        "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
+        user.0,
+        old,
+        new
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 
-pub async fn find_public(
-    db: impl PgExecutor<'_>,
-    username: &str,
-) -> Result<Option<PublicUser>, sqlx::Error> {
+pub async fn find_public(db: impl PgExecutor<'_>, username: &str) -> Result<Option<PublicUser>, sqlx::Error> {
     sqlx::query_as!(
         PublicUser,
         r#"SELECT id AS "id: UserId", username, full_name, display_name, avatar_url, avatar_color
