@@ -4,7 +4,8 @@ use garde::Validate;
 use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 
-use super::model::{Credentials, NewAccount, ProfileChange};
+use super::model::{Change, Credentials, NewAccount, ProfileChange};
+use super::rules::{is_color, is_name, is_phone_number, is_text, is_username, is_web_url, set};
 use crate::domain::ids::UserId;
 use crate::edge::http::{ErrorCode, Problem};
 
@@ -23,7 +24,7 @@ pub struct SignUp {
     #[schema(format = "password", min_length = 8, max_length = 100)]
     password: String,
     #[serde(default)]
-    #[garde(length(chars, max = 100), inner(custom(is_text)))]
+    #[garde(inner(custom(is_name)))]
     #[schema(max_length = 100)]
     display_name: Option<String>,
 }
@@ -45,7 +46,7 @@ pub struct RegisterUser {
     password: String,
     /// `full_name` is accepted too.
     #[serde(default, alias = "full_name")]
-    #[garde(length(chars, max = 100), inner(custom(is_text)))]
+    #[garde(inner(custom(is_name)))]
     #[schema(max_length = 100)]
     full_name: Option<String>,
 }
@@ -85,28 +86,28 @@ pub struct UpdateProfile {
     #[garde(email, ascii, length(max = 254))]
     #[schema(value_type = Option<String>, nullable = false, max_length = 254)]
     email: Option<String>,
-    #[serde(default, alias = "full_name", deserialize_with = "nullable")]
-    #[garde(inner(length(chars, max = 100), inner(custom(is_text))))]
+    #[serde(default, alias = "full_name")]
+    #[garde(custom(set(is_name)))]
     #[schema(value_type = Option<String>, max_length = 100)]
-    full_name: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[garde(inner(length(chars, max = 100), inner(custom(is_text))))]
+    full_name: Change,
+    #[serde(default)]
+    #[garde(custom(set(is_name)))]
     #[schema(value_type = Option<String>, max_length = 100)]
-    display_name: Option<Option<String>>,
-    #[serde(default, deserialize_with = "nullable")]
-    #[garde(inner(inner(custom(is_phone_number))))]
+    display_name: Change,
+    #[serde(default)]
+    #[garde(custom(set(is_phone_number)))]
     #[schema(value_type = Option<String>, max_length = 32)]
-    phone_number: Option<Option<String>>,
+    phone_number: Change,
     /// `https://…` or `http://…`
-    #[serde(default, deserialize_with = "nullable")]
-    #[garde(inner(inner(custom(is_web_url))))]
+    #[serde(default)]
+    #[garde(custom(set(is_web_url)))]
     #[schema(value_type = Option<String>, max_length = 2048)]
-    avatar_url: Option<Option<String>>,
+    avatar_url: Change,
     /// A name or `#rrggbb`.
-    #[serde(default, deserialize_with = "nullable")]
-    #[garde(inner(inner(custom(is_color))))]
+    #[serde(default)]
+    #[garde(custom(set(is_color)))]
     #[schema(value_type = Option<String>, max_length = 32)]
-    avatar_color: Option<Option<String>>,
+    avatar_color: Change,
 }
 
 /// `GET /users/?query=&after=&limit=`
@@ -202,52 +203,8 @@ fn not_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     String::deserialize(deserializer).map(Some)
 }
 
-/// Tells `null` (`Some(None)`) from an absent field (`None`, by `#[serde(default)]`).
-#[expect(clippy::option_option, reason = "absent, null and a value are three things here")]
-fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-/// Whether `text` can be a username. Those that are also a path below `/users` are not.
-pub fn is_valid_username(text: &str) -> bool {
-    const RESERVED: [&str; 2] = ["login", "register"];
-    (3..=50).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-        && !RESERVED.iter().any(|reserved| text.eq_ignore_ascii_case(reserved))
-}
-
-fn is_username(text: &str, (): &()) -> garde::Result {
-    check(is_valid_username(text), "3..50 letters, digits, `_`, `.` or `-`, and not a reserved word")
-}
-
-fn is_text(text: &str, (): &()) -> garde::Result {
-    let is_text = !text.trim().is_empty() && !text.chars().any(char::is_control);
-    check(is_text, "not blank, and without control characters")
-}
-
-fn is_phone_number(text: &str, (): &()) -> garde::Result {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let is_number = text.len() <= 32
-        && digits >= 3
-        && text.bytes().all(|byte| byte.is_ascii_digit() || b"+ ()-./".contains(&byte));
-    check(is_number, "a phone number of at most 32 characters")
-}
-
-fn is_web_url(text: &str, (): &()) -> garde::Result {
-    let is_url = text.len() <= 2048
-        && text.parse::<http::Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("https" | "http"))
-                && uri.host().is_some_and(|host| !host.is_empty())
-        });
-    check(is_url, "an http or https URL of at most 2048 characters")
-}
-
-fn is_color(text: &str, (): &()) -> garde::Result {
-    let is_color = (1..=32).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'#' || byte == b'-');
-    check(is_color, "a color name or #rrggbb")
-}
-
-fn check(is_valid: bool, rule: &str) -> garde::Result {
-    if is_valid { Ok(()) } else { Err(garde::Error::new(rule)) }
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Empty, Self::Set))
+    }
 }

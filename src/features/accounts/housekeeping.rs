@@ -10,7 +10,7 @@ use crate::db::PgPool;
 use crate::domain::clock::SharedClock;
 use crate::shutdown::Shutdown;
 
-const PERIOD: Duration = Duration::from_secs(60 * 60);
+const PERIOD: Duration = Duration::from_hours(1);
 const BATCH: i64 = 500;
 /// What one run may delete; the rest waits for the next.
 const BATCHES_MAX: usize = 200;

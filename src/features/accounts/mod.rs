@@ -22,6 +22,7 @@ mod passwords;
 mod repository;
 pub mod revocation;
 mod routes;
+mod rules;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -37,4 +38,10 @@ pub use service::{Announce, Service, Settings};
 /// Every route of this feature.
 pub fn routes(service: Arc<Service>) -> OpenApiRouter {
     routes::all().with_state(service)
+}
+
+/// What the routes are, for the API document.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes::all().into_openapi()
 }

@@ -40,16 +40,35 @@ pub struct NewAccount {
     pub display_name: Option<String>,
 }
 
-/// What to change in a profile: `None` leaves a field alone, `Some(None)` empties it.
+/// What becomes of a field that may be empty.
+#[derive(Default)]
+pub enum Change {
+    #[default]
+    Keep,
+    Empty,
+    Set(String),
+}
+
+impl Change {
+    fn apply(self, field: &mut Option<String>) {
+        match self {
+            Self::Keep => {}
+            Self::Empty => *field = None,
+            Self::Set(value) => *field = Some(value),
+        }
+    }
+}
+
+/// What to change in a profile; `None` keeps what may not be empty.
 #[derive(Default)]
 pub struct ProfileChange {
     pub username: Option<String>,
     pub email: Option<String>,
-    pub full_name: Option<Option<String>>,
-    pub display_name: Option<Option<String>>,
-    pub phone_number: Option<Option<String>>,
-    pub avatar_url: Option<Option<String>>,
-    pub avatar_color: Option<Option<String>>,
+    pub full_name: Change,
+    pub display_name: Change,
+    pub phone_number: Change,
+    pub avatar_url: Change,
+    pub avatar_color: Change,
 }
 
 impl ProfileChange {
@@ -60,18 +79,11 @@ impl ProfileChange {
         if let Some(email) = self.email {
             user.email = email;
         }
-        let optional = [
-            (&mut user.full_name, self.full_name),
-            (&mut user.display_name, self.display_name),
-            (&mut user.phone_number, self.phone_number),
-            (&mut user.avatar_url, self.avatar_url),
-            (&mut user.avatar_color, self.avatar_color),
-        ];
-        for (field, change) in optional {
-            if let Some(value) = change {
-                *field = value;
-            }
-        }
+        self.full_name.apply(&mut user.full_name);
+        self.display_name.apply(&mut user.display_name);
+        self.phone_number.apply(&mut user.phone_number);
+        self.avatar_url.apply(&mut user.avatar_url);
+        self.avatar_color.apply(&mut user.avatar_color);
     }
 }
 

@@ -8,8 +8,9 @@ use http::header::CACHE_CONTROL;
 
 use crate::edge::http::problem::ProblemBody;
 use crate::edge::http::{Caller, Json, Path, Problem, Query};
-use crate::features::accounts::commands::{SearchUsers, UpdateProfile, is_valid_username};
+use crate::features::accounts::commands::{SearchUsers, UpdateProfile};
 use crate::features::accounts::error::AccountError;
+use crate::features::accounts::rules::is_valid_username;
 use crate::features::accounts::service::Service;
 use crate::features::accounts::views::{PublicUserView, UserView, UsersPage};
 
