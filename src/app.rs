@@ -89,7 +89,8 @@ impl App {
             clock,
             shutdown: working.clone(),
         });
-        let routes = layers::wrap(routes.merge(ws::routes(Arc::clone(&sockets))), authenticator, &config.server);
+        let routes =
+            layers::wrap(routes.merge(ws::routes(Arc::clone(&sockets))), authenticator, &config.server);
         listen(&config, routes, &parts.health, metrics, &accepting, &working)?;
         tracing::info!(node.id = %node, listen = %config.server.listen, "the node is up");
         Ok(Self {
@@ -268,7 +269,8 @@ fn revoke_here(
     registry: &Arc<Registry>,
     clock: &SharedClock,
 ) -> accounts::Announce {
-    let (authenticator, registry, clock) = (Arc::clone(authenticator), Arc::clone(registry), Arc::clone(clock));
+    let (authenticator, registry, clock) =
+        (Arc::clone(authenticator), Arc::clone(registry), Arc::clone(clock));
     let access_ttl = config.accounts.access_ttl();
     Arc::new(move |SessionRevoked { session, user }| {
         let forget_at = accounts::revocation::forget_at(clock.now(), access_ttl);
@@ -345,7 +347,9 @@ fn listen(
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut api = ApiDoc::openapi();
-    for part in [accounts::openapi(), linking::openapi(), status::openapi(), devices::openapi(), ops::openapi()] {
+    for part in
+        [accounts::openapi(), linking::openapi(), status::openapi(), devices::openapi(), ops::openapi()]
+    {
         api.merge(part);
     }
     api

@@ -27,10 +27,7 @@ pub fn openapi() -> OpenApi {
 }
 
 fn all() -> OpenApiRouter<Arc<Service>> {
-    OpenApiRouter::new()
-        .routes(routes!(me))
-        .routes(routes!(partner))
-        .routes(routes!(set_status))
+    OpenApiRouter::new().routes(routes!(me)).routes(routes!(partner)).routes(routes!(set_status))
 }
 
 #[derive(Serialize, ToSchema)]

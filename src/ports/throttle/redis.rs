@@ -47,7 +47,9 @@ impl Throttle for RedisThrottle {
     async fn reset(&self, key: &str) -> Result<(), ThrottleError> {
         let key = self.link.key("throttle", key);
         self.link
-            .run("throttle_reset", async |mut redis| redis::cmd("DEL").arg(&key).query_async::<()>(&mut redis).await)
+            .run("throttle_reset", async |mut redis| {
+                redis::cmd("DEL").arg(&key).query_async::<()>(&mut redis).await
+            })
             .await?;
         Ok(())
     }
