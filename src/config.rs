@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::ports::push;
 use crate::features::accounts;
+use crate::ports::push;
 use crate::ports::throttle;
 use crate::{db, edge};
 
@@ -74,7 +74,6 @@ impl Config {
             bail!("server.listen and server.internal_listen must differ: probes and metrics are not public");
         }
         self.push.fcm.check(self.environment == Environment::Production)?;
-        Ok(())
         self.accounts.check()
     }
 }

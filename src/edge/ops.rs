@@ -75,7 +75,8 @@ impl Health {
         metrics::gauge!("fanlight_connections").set(as_gauge(self.registry.len()));
         metrics::gauge!("fanlight_database_reachable").set(as_gauge(usize::from(database)));
         metrics::gauge!("fanlight_broker_reachable").set(as_gauge(usize::from(self.broker.is_well())));
-        metrics::gauge!("fanlight_draining").set(as_gauge(usize::from(self.draining.load(Ordering::Relaxed))));
+        metrics::gauge!("fanlight_draining")
+            .set(as_gauge(usize::from(self.draining.load(Ordering::Relaxed))));
         metrics::gauge!("fanlight_database_connections").set(f64::from(pool.size()));
         metrics::gauge!("fanlight_database_connections_idle").set(as_gauge(pool.num_idle()));
     }
@@ -121,7 +122,11 @@ impl HealthReport {
 )]
 pub async fn health(State(health): State<Arc<Health>>) -> Response {
     let report = health.report();
-    let status = if report.probe_status() == StatusCode::OK { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if report.probe_status() == StatusCode::OK {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(report)).into_response()
 }
 

@@ -198,7 +198,8 @@ async fn serve(
 fn normalise(request: &mut Request) {
     let uri = request.uri();
     let path = uri.path();
-    let mut plain = path.strip_prefix("/api/v1").filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path);
+    let mut plain =
+        path.strip_prefix("/api/v1").filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path);
     if plain.len() > 1 {
         plain = plain.strip_suffix('/').unwrap_or(plain);
     }

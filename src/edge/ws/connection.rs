@@ -16,8 +16,8 @@ use crate::delivery::registry::Registry;
 use crate::delivery::settlement::Settlement;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::NodeId;
-use crate::domain::tokens::Claims;
 use crate::domain::random;
+use crate::domain::tokens::Claims;
 use crate::edge::auth::Authenticator;
 use crate::edge::ws::Config;
 use crate::edge::ws::close::Closing;
@@ -185,8 +185,14 @@ impl Sockets {
 
         let started = Instant::now();
         let session = Session::new(self.rules(), hello.receipt, self.instant_of(&claims), started);
-        let mut connection =
-            Connection { sockets: self, mailbox: &mailbox, session, writer, receipt: hello.receipt, behind: false };
+        let mut connection = Connection {
+            sockets: self,
+            mailbox: &mailbox,
+            session,
+            writer,
+            receipt: hello.receipt,
+            behind: false,
+        };
         let end = match connection.run(reader, hello.since).await {
             Ok(never) => match never {},
             Err(end) => end,
@@ -341,7 +347,9 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             Start::Resume { after } => {
                 self.session.start_after(after);
                 self.sockets.settlement.confirm(self.mailbox, after);
-                if last_seq > after { self.catch_up().await? }
+                if last_seq > after {
+                    self.catch_up().await?
+                }
                 if last_seq > after { "replayed" } else { "lossless" }
             }
             Start::Unsettled { last_seq } => {
@@ -468,7 +476,8 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     async fn write_events(&mut self, events: &[Numbered]) -> Result<(), End> {
         let Some(last) = events.last() else { return Ok(()) };
         failpoint!("before_write");
-        let mut out = BytesMut::with_capacity(events.iter().map(|event| event.frame.len()).sum::<usize>() + 32);
+        let mut out =
+            BytesMut::with_capacity(events.iter().map(|event| event.frame.len()).sum::<usize>() + 32);
         for event in events {
             out.extend_from_slice(&event.frame);
         }

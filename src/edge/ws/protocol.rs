@@ -14,7 +14,9 @@ pub const SUBPROTOCOL: &str = "fanlight.v1";
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// All events up to this seq are stored.
-    Ack { seq: i64 },
+    Ack {
+        seq: i64,
+    },
     Ping,
     Auth(Auth),
 }
@@ -136,7 +138,10 @@ pub enum Reply<'a> {
         limits: WelcomeLimits,
     },
     /// Read the state by REST; events go on after `fromSeq`.
-    Resync { reason: ResyncReason, from_seq: i64 },
+    Resync {
+        reason: ResyncReason,
+        from_seq: i64,
+    },
     Ok {
         #[serde(skip_serializing_if = "Option::is_none")]
         r#ref: Option<&'a RawValue>,
@@ -151,7 +156,9 @@ pub enum Reply<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         r#ref: Option<&'a RawValue>,
     },
-    Draining { reconnect_after_ms: u64 },
+    Draining {
+        reconnect_after_ms: u64,
+    },
 }
 
 impl<'a> Reply<'a> {

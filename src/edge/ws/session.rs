@@ -37,7 +37,10 @@ pub enum Action {
     /// Everything up to this seq is with the client.
     Confirm(i64),
     /// Verify a new token for this connection, then write the answer.
-    Renew { auth: Auth, answer: Bytes },
+    Renew {
+        auth: Auth,
+        answer: Bytes,
+    },
     Close(Closing),
     /// Answer the client's close frame with the same code, and end.
     CloseBack(Option<u16>),
@@ -192,7 +195,8 @@ impl Session {
 
     /// A token bucket: refills with time, holds at most a burst.
     fn spend_allowance(&mut self, now: Instant) -> bool {
-        let refill = now.duration_since(self.allowance_at).as_secs_f64() * f64::from(self.rules.messages_per_second);
+        let refill =
+            now.duration_since(self.allowance_at).as_secs_f64() * f64::from(self.rules.messages_per_second);
         self.allowance = (self.allowance + refill).min(f64::from(self.rules.messages_burst));
         self.allowance_at = now;
         if self.allowance < 1.0 {
@@ -356,7 +360,13 @@ mod tests {
     fn an_expired_token_ends_the_connection_unless_renewed() {
         let (mut session, now) = session(Receipt::Pong);
         session.renew(now + Duration::from_secs(1_000));
-        assert_ne!(session.on_tick(now + Duration::from_secs(900)), vec![Action::Close(Closing::TokenExpired)]);
-        assert_eq!(session.on_tick(now + Duration::from_secs(1_000)), vec![Action::Close(Closing::TokenExpired)]);
+        assert_ne!(
+            session.on_tick(now + Duration::from_secs(900)),
+            vec![Action::Close(Closing::TokenExpired)]
+        );
+        assert_eq!(
+            session.on_tick(now + Duration::from_secs(1_000)),
+            vec![Action::Close(Closing::TokenExpired)]
+        );
     }
 }

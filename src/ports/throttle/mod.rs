@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 #[cfg(test)]
-mod contract;
+pub mod contract;
 mod fallback;
 mod memory;
 mod redis;
@@ -18,8 +18,6 @@ pub use redis::RedisThrottle;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// How long an answer from Redis is waited for before this node counts by itself.
-    pub redis_deadline_ms: u64,
     /// How many keys a node remembers while it counts by itself.
     pub local_keys_max: usize,
 }
