@@ -11,18 +11,16 @@ CREATE TABLE partners (
         ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
 );
 
+-- A new offer replaces the owner's old one: one row per owner, however often they ask.
 CREATE TABLE link_sessions (
     id           uuid        PRIMARY KEY,
-    owner_id     uuid        NOT NULL REFERENCES users ON DELETE CASCADE,
+    owner_id     uuid        NOT NULL UNIQUE REFERENCES users ON DELETE CASCADE,
     code         text        NOT NULL CONSTRAINT link_sessions_code_key UNIQUE,
     created_at   timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
     confirmed_at timestamptz,
     confirmed_by uuid        REFERENCES users ON DELETE SET NULL
 );
-
-CREATE INDEX link_sessions_owner_id_idx ON link_sessions (owner_id);
-CREATE INDEX link_sessions_expires_at_idx ON link_sessions (expires_at);
 
 -- Nobody has a row until the first change: no row means OFFLINE.
 CREATE TABLE statuses (
@@ -33,7 +31,8 @@ CREATE TABLE statuses (
     duration_seconds bigint,
     expires_at       timestamptz,
     updated_at       timestamptz NOT NULL,
-    CHECK ((expires_at IS NULL) = (duration_seconds IS NULL))
+    CHECK ((expires_at IS NULL) = (duration_seconds IS NULL)),
+    CHECK (expires_at IS NOT NULL OR base_status = status)
 );
 
 CREATE INDEX statuses_expires_at_idx ON statuses (expires_at) WHERE expires_at IS NOT NULL;

@@ -14,13 +14,18 @@ CREATE TABLE device_tokens (
     updated_at         timestamptz NOT NULL,
     last_registered_at timestamptz NOT NULL,
     deactivated_at     timestamptz,
+    -- 'removed', 'moved', 'device_limit', 'stale', 'logout', or what FCM said of a dead token.
     deactivated_reason text,
-    UNIQUE (user_id, device_id)
+    UNIQUE (user_id, device_id),
+    CHECK ((deactivated_at IS NULL) = (deactivated_reason IS NULL))
 );
 
 -- A shared phone belongs to who signed in last; two owners would read each other's messages.
 CREATE UNIQUE INDEX device_tokens_active_fcm_token_key
     ON device_tokens (fcm_token) WHERE deactivated_at IS NULL;
+CREATE INDEX device_tokens_last_registered_at_idx
+    ON device_tokens (last_registered_at) WHERE deactivated_at IS NULL;
+CREATE INDEX device_tokens_session_id_idx ON device_tokens (session_id);
 
 -- One row per event and device: the schedule of its attempts, which survives restarts.
 CREATE TABLE pushes (

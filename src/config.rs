@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::features::accounts;
-use crate::ports::push;
-use crate::ports::throttle;
-use crate::{db, edge};
+use crate::features::{accounts, devices, linking, status};
+use crate::ports::{push, redis, throttle};
+use crate::{db, delivery, edge, telemetry};
 
 /// The commented defaults, as `fanlight print-default-config` prints them.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -34,9 +33,16 @@ pub struct Config {
     pub server: edge::http::server::Config,
     pub auth: edge::auth::Config,
     pub postgres: db::Config,
+    pub redis: redis::Config,
+    pub delivery: delivery::Config,
+    pub sockets: edge::ws::Config,
     pub push: push::Config,
     pub accounts: accounts::Config,
     pub throttle: throttle::Config,
+    pub linking: linking::Config,
+    pub status: status::Config,
+    pub devices: devices::Config,
+    pub log: telemetry::Config,
 }
 
 impl Config {
@@ -68,13 +74,30 @@ impl Config {
         Ok(settings)
     }
 
+    #[must_use]
+    pub fn is_production(&self) -> bool {
+        self.environment == Environment::Production
+    }
+
     /// Refuses numbers that contradict each other.
     fn check(&self) -> anyhow::Result<()> {
         if self.server.listen == self.server.internal_listen && self.server.listen.port() != 0 {
             bail!("server.listen and server.internal_listen must differ: probes and metrics are not public");
         }
-        self.push.fcm.check(self.environment == Environment::Production)?;
-        self.accounts.check()
+        self.server.check()?;
+        self.redis.check()?;
+        self.delivery.check()?;
+        self.sockets.check()?;
+        self.push.fcm.check(self.is_production())?;
+        if self.push.fcm.enabled && self.delivery.claim_lease_ms <= 2 * self.push.fcm.timeout_ms {
+            bail!(
+                "delivery.claim_lease_ms must be more than twice push.fcm.timeout_ms: a claim that ends during a push sends it twice"
+            );
+        }
+        self.accounts.check()?;
+        self.linking.check()?;
+        self.status.check()?;
+        self.devices.check()
     }
 }
 

@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-folder=$(dirname "$(command -v initdb || printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -1)")
+initdb=$(command -v initdb || printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -1)
+folder=$(dirname "$(readlink -f "$initdb")")
 state=$(mktemp -d)
 # Postgres refuses to run as root.
 as_owner() { "$@"; }

@@ -20,6 +20,6 @@ pub mod registry;
 pub mod route;
 pub mod settlement;
 pub mod sweeper;
-mod texts;
+pub mod texts;
 
 pub use config::Config;

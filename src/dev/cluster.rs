@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use sqlx::PgPool;
 
 use super::fcm::{self, FakeFcm};
@@ -72,6 +72,9 @@ impl Cluster {
     /// # Errors
     /// When a program is not installed or does not start; the message shows the end of its log.
     pub async fn start(options: ClusterOptions) -> anyhow::Result<Self> {
+        if let Some(port) = options.port.filter(|port| !ports::is_free(*port)) {
+            bail!("port {port} is in use; choose another one with --port");
+        }
         let (state, durability) = match options.state {
             Some(state) => (state, Durability::Durable),
             None => (StateDir::scratch()?, Durability::Fast),

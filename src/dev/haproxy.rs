@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::binaries::{self, Program};
 use super::node;
@@ -37,13 +37,7 @@ impl Haproxy {
     /// # Errors
     /// When it is not installed, the port is taken, or no node answers.
     pub async fn start(state: &StateDir, port: Option<u16>, backends: &[Backend]) -> anyhow::Result<Self> {
-        let port = match port {
-            Some(port) if !ports::is_free(port) => {
-                bail!("port {port} is in use; choose another one with --port")
-            }
-            Some(port) => port,
-            None => ports::free()?,
-        };
+        let port = port.map_or_else(ports::free, Ok)?;
         let file = state.path().join("haproxy.cfg");
         std::fs::write(&file, config(port, backends)).context("cannot write the configuration of HAProxy")?;
         let process = Process::start(launch(state, &file)?)?;

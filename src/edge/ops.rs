@@ -15,6 +15,9 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::db::PgPool;
 use crate::delivery::reconcile::BrokerHealth;
@@ -131,8 +134,18 @@ pub async fn health(State(health): State<Arc<Health>>) -> Response {
 }
 
 /// The public part.
-pub fn routes(health: Arc<Health>) -> utoipa_axum::router::OpenApiRouter {
-    utoipa_axum::router::OpenApiRouter::new().routes(utoipa_axum::routes!(self::health)).with_state(health)
+pub fn routes(health: Arc<Health>) -> OpenApiRouter {
+    all().with_state(health)
+}
+
+/// What the public part is, for the API document.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    all().into_openapi()
+}
+
+fn all() -> OpenApiRouter<Arc<Health>> {
+    OpenApiRouter::new().routes(routes!(health))
 }
 
 /// The internal listener: `/livez` `/readyz` `/metrics` and `POST /drain`.

@@ -2,5 +2,7 @@
 
 pub mod accounts;
 pub mod devices;
+#[cfg(test)]
+mod fixture;
 pub mod linking;
 pub mod status;

@@ -22,6 +22,8 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Either gives the right to push.
 const SCOPES: [&str; 2] =
     ["https://www.googleapis.com/auth/firebase.messaging", "https://www.googleapis.com/auth/cloud-platform"];
+/// Google's own client libraries name this audience even when they were told of another endpoint.
+const GOOGLE_AUDIENCE: &str = "https://oauth2.googleapis.com/token";
 const LIFE_SECONDS_MAX: i64 = 3600;
 /// How far ahead of Google's clock an assertion may be.
 const AHEAD_SECONDS_MAX: i64 = 300;
@@ -118,7 +120,7 @@ fn verify(fake: &Fake, assertion: &str, now: Timestamp) -> Result<(), (&'static 
         return Err(grant("Invalid JWT Signature."));
     }
     let mut rules = Validation::new(Algorithm::RS256);
-    rules.set_audience(&[&account.token_url]);
+    rules.set_audience(&[account.token_url.as_str(), GOOGLE_AUDIENCE]);
     rules.set_required_spec_claims(&["exp", "aud", "iss"]);
     // Times are checked below, against the fake's own clock.
     rules.validate_exp = false;

@@ -28,9 +28,9 @@ pub(super) async fn send(
     body: Bytes,
 ) -> Response {
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let fate = decide(&fake, &project, &headers, &request);
-    tokio::time::sleep(fate.latency).await;
-    match fate.ending {
+    let Fate { latency, ending } = decide(&fake, &project, &headers, &request);
+    tokio::time::sleep(latency).await;
+    match ending {
         Ending::Answer(response) => response,
         Ending::Cut(how) => server::cut(how),
         Ending::Hang => future::pending().await,
@@ -88,10 +88,9 @@ fn decide(fake: &Fake, project: &str, headers: &HeaderMap, request: &Value) -> F
             None => accepted(project, "fake_message_id").into(),
         };
     }
-    let (outcome, mut fate) = fate_of(project, token, at, &mut inner);
+    let (outcome, Fate { latency, ending }) = fate_of(project, token, at, &mut inner);
     record(&mut inner, outcome);
-    fate.latency += inner.scripted.latency();
-    fate
+    Fate { latency: latency + inner.scripted.latency(), ending }
 }
 
 fn check(headers: &HeaderMap, request: &Value) -> Result<(), Violation> {

@@ -11,6 +11,7 @@ use garde::Validate;
 use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
@@ -48,7 +49,11 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let axum::Json(value) = axum::Json::<T>::from_request(request, state).await.map_err(refuse_json)?;
+        // In two steps: serde_json calls `null` in place of an enum a syntax error, and it is none.
+        let axum::Json(json) =
+            axum::Json::<Box<RawValue>>::from_request(request, state).await.map_err(refuse_json)?;
+        let value: T = serde_json::from_str(json.get())
+            .map_err(|error| Problem::new(ErrorCode::InvalidBody).detail(error.to_string()))?;
         value.validate().map_err(|report| Problem::new(ErrorCode::InvalidBody).detail(one_line(&report)))?;
         Ok(Self(value))
     }
@@ -65,7 +70,6 @@ fn refuse_json(rejection: JsonRejection) -> Problem {
         JsonRejection::JsonSyntaxError(error) => {
             Problem::new(ErrorCode::MalformedBody).detail(error.body_text())
         }
-        JsonRejection::JsonDataError(error) => Problem::new(ErrorCode::InvalidBody).detail(error.body_text()),
         JsonRejection::MissingJsonContentType(_) => ErrorCode::UnsupportedMediaType.into(),
         other if other.status() == http::StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge.into(),
         other => Problem::new(ErrorCode::MalformedBody).detail(other.body_text()),

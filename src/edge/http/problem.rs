@@ -63,7 +63,6 @@ error_codes! {
     UsernameTaken => CONFLICT, "username_taken", "This username is taken";
     AlreadyLinked => CONFLICT, "already_linked", "One of the two is linked already";
     LinkCodeUsed => CONFLICT, "link_code_used", "This link code was confirmed already";
-    TooManyDevices => CONFLICT, "too_many_devices", "This account has too many active devices";
     // 410
     LinkCodeExpired => GONE, "link_code_expired", "This link code has expired";
     // 413, 415, 422, 426

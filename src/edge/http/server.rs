@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -52,6 +52,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.handshakes_max == 0 || self.body_bytes_max == 0 {
+            bail!("server.handshakes_max and server.body_bytes_max must be at least 1");
+        }
+        if self.header_timeout_ms == 0 || self.request_timeout_ms == 0 {
+            bail!("server.header_timeout_ms and server.request_timeout_ms must be at least 1");
+        }
+        self.proxies().map(drop)
+    }
+
     /// # Errors
     /// When an entry is neither an address nor a CIDR block.
     pub fn proxies(&self) -> anyhow::Result<TrustedProxies> {

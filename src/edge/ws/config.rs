@@ -1,5 +1,6 @@
 //! The settings of sockets.
 
+use anyhow::bail;
 use serde::Deserialize;
 
 use crate::delivery::mailbox::Bounds;
@@ -35,6 +36,31 @@ pub struct Config {
 }
 
 impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let times = [self.heartbeat_ms, self.pong_timeout_ms, self.auth_timeout_ms, self.write_timeout_ms];
+        if times.contains(&0) {
+            bail!("sockets: every …_ms must be at least 1");
+        }
+        let counts = [
+            self.queue_frames_max,
+            self.message_bytes_max,
+            self.fragments_max,
+            self.messages_per_second as usize,
+            self.messages_burst as usize,
+            self.connections_max,
+            self.connections_per_user_max,
+        ];
+        if counts.contains(&0) {
+            bail!("sockets: every …_max, messages_per_second and messages_burst must be at least 1");
+        }
+        if self.queue_bytes_max < self.message_bytes_max {
+            bail!("sockets.queue_bytes_max must be at least sockets.message_bytes_max: one event has to fit");
+        }
+        Ok(())
+    }
+
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits { message_bytes_max: self.message_bytes_max, fragments_max: self.fragments_max }

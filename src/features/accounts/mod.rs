@@ -39,3 +39,9 @@ pub use service::{Announce, Service, Settings};
 pub fn routes(service: Arc<Service>) -> OpenApiRouter {
     routes::all().with_state(service)
 }
+
+/// What the routes are, for the API document.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes::all().into_openapi()
+}

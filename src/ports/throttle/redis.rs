@@ -21,54 +21,46 @@ impl RedisThrottle {
         Self { link, script: Script::new(include_str!("hit.lua")) }
     }
 
-    async fn ask(
-        &self,
-        name: &'static str,
-        key: &str,
-        limit: Limit,
-        count: bool,
-    ) -> Result<Verdict, ThrottleError> {
-        let mut call = self.script.key(self.key(key));
+    async fn ask(&self, key: &str, limit: Limit, count: bool) -> Result<Verdict, ThrottleError> {
+        let mut call = self.script.key(self.link.key("throttle", key));
         call.arg(limit.max).arg(micros(limit.window)).arg(u8::from(count));
-        let asked =
-            self.link.run(name, |mut connection| async move { call.invoke_async(&mut connection).await });
-        let wait_us: u64 = asked.await.map_err(unavailable)?;
+        let call = &call;
+        let wait_us: u64 =
+            self.link.run("throttle", async |mut redis| call.invoke_async(&mut redis).await).await?;
         Ok(match wait_us {
             0 => Verdict::Allowed,
             _ => Verdict::Refused { retry_after: Duration::from_micros(wait_us) },
         })
-    }
-
-    fn key(&self, key: &str) -> String {
-        self.link.key("throttle", key)
     }
 }
 
 #[async_trait]
 impl Throttle for RedisThrottle {
     async fn hit(&self, key: &str, limit: Limit) -> Result<Verdict, ThrottleError> {
-        self.ask("throttle_hit", key, limit, true).await
+        self.ask(key, limit, true).await
     }
 
     async fn check(&self, key: &str, limit: Limit) -> Result<Verdict, ThrottleError> {
-        self.ask("throttle_check", key, limit, false).await
+        self.ask(key, limit, false).await
     }
 
     async fn reset(&self, key: &str) -> Result<(), ThrottleError> {
-        let mut call = redis::cmd("DEL");
-        call.arg(self.key(key));
-        let asked = self
-            .link
-            .run("throttle_reset", |mut connection| async move { call.query_async(&mut connection).await });
-        asked.await.map_err(unavailable)
+        let key = self.link.key("throttle", key);
+        self.link
+            .run("throttle_reset", async |mut redis| {
+                redis::cmd("DEL").arg(&key).query_async::<()>(&mut redis).await
+            })
+            .await?;
+        Ok(())
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
-fn unavailable(failure: RedisFailure) -> ThrottleError {
-    ThrottleError::Unavailable(failure.to_string())
 }
 
 fn micros(window: Duration) -> u64 {
     u64::try_from(window.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl From<RedisFailure> for ThrottleError {
+    fn from(failure: RedisFailure) -> Self {
+        Self::Unavailable(failure.to_string())
+    }
 }

@@ -26,7 +26,7 @@ pub struct Config {
     pub base_url: String,
     /// Another token endpoint than the service account's own.
     pub token_url: Option<String>,
-    /// How long one request to Google may take.
+    /// How long one request to Google may take; a push, with its access token, twice as long.
     pub timeout_ms: u64,
     /// Lets a production node send to an endpoint that is not Google's, or not https.
     pub allow_insecure_endpoint: bool,

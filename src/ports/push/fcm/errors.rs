@@ -179,13 +179,11 @@ fn printable(code: &str) -> &str {
 
 /// `Retry-After` (RFC 9110 §10.2.3): seconds, or a date.
 pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    let wait = match text.trim().parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = DateTime::parse_from_rfc2822(text.trim()).ok()?;
-            (date.with_timezone(&Utc) - now).to_std().unwrap_or_default()
-        }
-    };
+    let text = text.trim();
+    let wait = text.parse().ok().map(Duration::from_secs).or_else(|| {
+        let date = DateTime::parse_from_rfc2822(text).ok()?;
+        (date.with_timezone(&Utc) - now).to_std().ok()
+    })?;
     // "At once" is what we would have done without the header: then our own back-off is kinder.
     (!wait.is_zero()).then(|| wait.min(RETRY_AFTER_MAX))
 }

@@ -66,12 +66,15 @@ struct Apns<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
 struct ApnsHeaders<'a> {
-    apns_priority: &'static str,
-    apns_push_type: &'static str,
-    apns_expiration: String,
-    apns_collapse_id: Cow<'a, str>,
+    #[serde(rename = "apns-priority")]
+    priority: &'static str,
+    #[serde(rename = "apns-push-type")]
+    push_type: &'static str,
+    #[serde(rename = "apns-expiration")]
+    expiration: String,
+    #[serde(rename = "apns-collapse-id")]
+    collapse_id: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -121,10 +124,10 @@ fn apns(collapse_key: &str, expires_at: Timestamp) -> Apns<'_> {
     let fits = collapse_key.len() <= APNS_COLLAPSE_ID_BYTES_MAX;
     Apns {
         headers: ApnsHeaders {
-            apns_priority: "10",
-            apns_push_type: "alert",
-            apns_expiration: expires_at.timestamp().to_string(),
-            apns_collapse_id: if fits { collapse_key.into() } else { fingerprint(collapse_key).into() },
+            priority: "10",
+            push_type: "alert",
+            expiration: expires_at.timestamp().to_string(),
+            collapse_id: if fits { collapse_key.into() } else { fingerprint(collapse_key).into() },
         },
     }
 }

@@ -30,6 +30,8 @@ use errors::{Refusal, Reply};
 
 /// Google's answers have a few hundred bytes; what is longer is not read.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// A connection that was silent for so long is asked whether it lives, and given up after as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long all pushes wait after FCM refused a fresh access token.
 const CREDENTIALS_HOLD: Duration = Duration::from_mins(1);
 
@@ -39,6 +41,7 @@ pub struct FcmGateway {
     send_url: Url,
     tokens: AccessTokens,
     clock: SharedClock,
+    deadline: Duration,
 }
 
 impl FcmGateway {
@@ -54,11 +57,34 @@ impl FcmGateway {
             // Where we connect to is a setting of ours, not of the environment.
             .no_proxy()
             .timeout(config.timeout())
+            // All sends share one HTTP/2 connection: if it dies unnoticed, they would all time out on it.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
             .build()
             .context("push.fcm: cannot set up TLS")?;
         let send_url = config.send_url(&account.project_id)?;
         let tokens = AccessTokens::new(account, http.clone(), Arc::clone(&clock));
-        Ok(Self { http, send_url, tokens, clock })
+        Ok(Self { http, send_url, tokens, clock, deadline: 2 * config.timeout() })
+    }
+
+    /// One message; after a 401 once more, with a new access token.
+    async fn deliver(&self, push: &Push) -> Result<Accepted, PushError> {
+        let body = message::encode(push, self.clock.now());
+        let token = self.tokens.current().await?;
+        match self.post(&body, &token).await {
+            Ok(accepted) => return Ok(accepted),
+            Err(Refusal::Push(error)) => return Err(error),
+            Err(Refusal::Credentials) => {}
+        }
+        let token = self.tokens.replace(&token).await?;
+        match self.post(&body, &token).await {
+            Ok(accepted) => Ok(accepted),
+            Err(Refusal::Push(error)) => Err(error),
+            Err(Refusal::Credentials) => {
+                tracing::error!("FCM refuses a fresh access token: is the service account of this project?");
+                Err(PushError::Hold { after: CREDENTIALS_HOLD, reason: "unauthenticated" })
+            }
+        }
     }
 
     /// One POST, measured.
@@ -95,25 +121,11 @@ impl FcmGateway {
 
 #[async_trait]
 impl PushGateway for FcmGateway {
-    /// Takes at most four times `push.fcm.timeout_ms`: an access token, a send, and both again after a 401.
+    /// Takes at most twice `push.fcm.timeout_ms`, whatever happens: an access token and a send.
     async fn send(&self, push: &Push) -> Result<Accepted, PushError> {
         push.check()?;
-        let body = message::encode(push, self.clock.now());
-        let token = self.tokens.current().await?;
-        match self.post(&body, &token).await {
-            Ok(accepted) => return Ok(accepted),
-            Err(Refusal::Push(error)) => return Err(error),
-            Err(Refusal::Credentials) => {}
-        }
-        let token = self.tokens.replace(&token).await?;
-        match self.post(&body, &token).await {
-            Ok(accepted) => Ok(accepted),
-            Err(Refusal::Push(error)) => Err(error),
-            Err(Refusal::Credentials) => {
-                tracing::error!("FCM refuses a fresh access token: is the service account of this project?");
-                Err(PushError::Hold { after: CREDENTIALS_HOLD, reason: "unauthenticated" })
-            }
-        }
+        let answer = tokio::time::timeout(self.deadline, self.deliver(push)).await;
+        answer.unwrap_or(Err(PushError::Retry { after: None, reason: "timeout" }))
     }
 }
 

@@ -12,6 +12,7 @@ use super::*;
 use crate::dev::fcm::{self, Code, Cut, FakeFcm, OauthMode, OauthScript, ReplyScript, RetryAfter, Script};
 use crate::domain::clock::{Clock as _, ManualClock, SystemClock};
 use crate::ports::push::contract::{self, Peer, push};
+use crate::shutdown::Shutdown;
 
 /// Long enough for two busy cores, short enough to wait for.
 const TIMEOUT_MS: u64 = 5_000;
@@ -22,8 +23,6 @@ struct Bench {
     clock: Arc<ManualClock>,
     shutdown: Shutdown,
 }
-
-use crate::shutdown::Shutdown;
 
 impl Drop for Bench {
     fn drop(&mut self) {
@@ -53,10 +52,10 @@ async fn bench_with(change: impl FnOnce(&mut Config)) -> Bench {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let config = fcm::Config { clock: clock.clone(), ..fcm::Config::default() };
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let fake = fcm::start(&shutdown, listen, config).await.unwrap();
+    let fake = fcm::start(&shutdown, listen, config).await.expect("a free port");
     let mut settings = settings(&fake);
     change(&mut settings);
-    let gateway = FcmGateway::new(&settings, clock.clone()).unwrap();
+    let gateway = FcmGateway::new(&settings, clock.clone()).expect("good settings");
     Bench { fake, gateway, clock, shutdown }
 }
 
@@ -368,4 +367,49 @@ async fn a_message_that_is_only_validated_is_not_logged() {
         send(json!({"validate_only": true, "message": {"token": "t", "data": {"n": 1}}})).await.unwrap();
     assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
     assert!(bench.fake.log().is_empty());
+}
+
+/// Collects what is logged on this thread.
+#[derive(Clone, Default)]
+struct Captured(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_token_and_no_words_of_a_push_reach_the_log() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(log);
+    let bench = bench().await;
+    for _ in 0..2 {
+        for code in [Code::Accepted, Code::InvalidToken, Code::PermissionDenied, Code::Internal] {
+            bench.reply(ReplyScript { code, ..ReplyScript::default() });
+            bench.send("canary-token").await.ok();
+        }
+        bench.reply(ReplyScript { cut: Some(Cut::Reset), ..ReplyScript::default() });
+        bench.send("canary-token").await.unwrap_err();
+        bench.oauth(OauthScript { revoke: true, ..OauthScript::default() });
+        // A test on another thread that logs nothing may have switched these lines off for the process.
+        tracing::callsite::rebuild_interest_cache();
+    }
+    drop(guard);
+
+    let log = String::from_utf8(captured.0.lock().clone()).unwrap();
+    assert!(log.contains("FCM refused a push"), "nothing was captured");
+    for secret in ["canary-token", "is available", "ya29.", "PRIVATE KEY", "eyJ"] {
+        assert!(!log.contains(secret), "the log shows {secret}");
+    }
 }

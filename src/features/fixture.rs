@@ -1,0 +1,248 @@
+//! A world for the tests of the couples' features: real Postgres, a clock that stands, requests without a socket.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::{Extension, Router};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::DEFAULT_TOML;
+use crate::db::PgPool;
+use crate::delivery::dispatcher::Dispatcher;
+use crate::dev::testing;
+use crate::domain::clock::{Clock as _, ManualClock, SharedClock, SystemClock};
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::tokens::{KeyAlgorithm, KeyRing};
+use crate::edge::auth::{AllowedOrigins, Authenticator};
+use crate::edge::http::PeerAddress;
+use crate::features::{devices, linking, status};
+use crate::ports::throttle::{Limit, Throttle, ThrottleError, Verdict};
+
+pub struct World {
+    pub pool: PgPool,
+    pub clock: Arc<ManualClock>,
+    pub config: Sections,
+    pub linking: Arc<linking::Service>,
+    pub status: Arc<status::Service>,
+    pub devices: Arc<devices::Service>,
+    keys: Arc<KeyRing>,
+    router: Router,
+}
+
+/// The settings of these features, by default.
+#[derive(Deserialize)]
+pub struct Sections {
+    pub linking: linking::Config,
+    pub status: status::Config,
+    pub devices: devices::Config,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The stable code of a problem, which must be one in form and content type.
+    pub fn error(&self) -> &str {
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        assert_eq!(self.body["status"], self.status.as_u16());
+        self.body["error"].as_str().unwrap()
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let pool = testing::database().await;
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let shared: SharedClock = clock.clone();
+        let config = toml::from_str::<Sections>(DEFAULT_TOML).unwrap();
+        let secret = "a secret that is long enough for HS256".to_owned();
+        let keys = KeyRing::new([("k".to_owned(), KeyAlgorithm::HS256, secret)], "i".into(), "a".into());
+        let keys = Arc::new(keys.unwrap());
+        let authenticator =
+            Arc::new(Authenticator::new(keys.clone(), shared.clone(), AllowedOrigins::default()));
+
+        let throttle = Arc::new(CountingThrottle::default());
+        let linking = linking::Service::new(
+            pool.clone(),
+            shared.clone(),
+            Dispatcher::idle(),
+            throttle,
+            config.linking.clone(),
+        );
+        let status =
+            status::Service::new(pool.clone(), shared.clone(), Dispatcher::idle(), config.status.clone());
+        let devices = devices::Service::new(pool.clone(), shared, config.devices.clone());
+        let (router, _) = OpenApiRouter::new()
+            .merge(linking::routes(linking.clone()))
+            .merge(status::routes(status.clone()))
+            .merge(devices::routes(devices.clone()))
+            .split_for_parts();
+        let router = router
+            .layer(Extension(authenticator))
+            .layer(Extension(PeerAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))));
+        Self { pool, clock, config, linking, status, devices, keys, router }
+    }
+
+    pub async fn user(&self, display_name: Option<&str>) -> UserId {
+        let user = UserId::generate();
+        sqlx::query(
+            "INSERT INTO users (id, email, password_hash, display_name, created_at, updated_at)
+             VALUES ($1, $2, '', $3, now(), now())",
+        )
+        .bind(user.0)
+        .bind(format!("{user}@example.com"))
+        .bind(display_name)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        user
+    }
+
+    /// A login of the user.
+    pub async fn login(&self, user: UserId) -> SessionId {
+        let session = SessionId::generate();
+        sqlx::query(
+            "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at)
+             VALUES ($1, $2, now(), now(), now() + interval '1 day')",
+        )
+        .bind(session.0)
+        .bind(user.0)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        session
+    }
+
+    pub async fn linked_pair(&self) -> (UserId, UserId) {
+        let (one, other) = (self.user(Some("Ann")).await, self.user(Some("Bob")).await);
+        self.link(one, other).await;
+        (one, other)
+    }
+
+    pub async fn link(&self, owner: UserId, confirmer: UserId) {
+        let (_, code) = self.linking.offer(owner).await.unwrap();
+        self.linking.confirm(confirmer, code.as_str()).await.unwrap();
+    }
+
+    pub fn token(&self, user: UserId, session: SessionId) -> String {
+        self.keys.mint(user, session, self.clock.now(), Duration::from_mins(15))
+    }
+
+    pub fn request(&self, caller: UserId, method: &str, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.token(caller, SessionId::generate())))
+            .header("content-type", "application/json")
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn get(&self, caller: UserId, path: &str) -> Answer {
+        self.send(self.request(caller, "GET", path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn delete(&self, caller: UserId, path: &str) -> Answer {
+        self.send(self.request(caller, "DELETE", path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn send_json(&self, caller: UserId, method: &str, path: &str, body: &Value) -> Answer {
+        self.send_text(caller, method, path, &body.to_string()).await
+    }
+
+    pub async fn send_text(&self, caller: UserId, method: &str, path: &str, body: &str) -> Answer {
+        self.send(self.request(caller, method, path).body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    /// What the user was told so far, in order; the seqs are checked to have no gap.
+    pub async fn told(&self, user: UserId) -> Vec<Value> {
+        let rows: Vec<(i64, String, Option<Value>)> =
+            sqlx::query_as("SELECT seq, body, push FROM events WHERE user_id = $1 ORDER BY seq")
+                .bind(user.0)
+                .fetch_all(&self.pool)
+                .await
+                .unwrap();
+        let told = rows.into_iter().zip(1..).map(|((seq, body, push), expected)| {
+            assert_eq!(seq, expected, "a gap in the sequence of {user}");
+            let mut event: Value = serde_json::from_str(&body).unwrap();
+            event["push"] = push.unwrap_or(json!(null));
+            event
+        });
+        told.collect()
+    }
+
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// Deadlocks that this database has seen; ends the pool, because a connection reports when it closes.
+    pub async fn deadlocks(&self) -> i64 {
+        use sqlx::Connection as _;
+
+        let options = self.pool.connect_options();
+        self.pool.close().await;
+        let mut conn = sqlx::PgConnection::connect_with(&options).await.unwrap();
+        let others = "SELECT count(*) FROM pg_stat_activity
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        while sqlx::query_scalar::<_, i64>(others).fetch_one(&mut conn).await.unwrap() > 0 {}
+        sqlx::query_scalar("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap()
+    }
+}
+
+pub fn kinds(told: &[Value]) -> Vec<&str> {
+    told.iter().map(|event| event["type"].as_str().unwrap()).collect()
+}
+
+/// Counts hits; its window never ends.
+#[derive(Default)]
+struct CountingThrottle(Mutex<HashMap<String, u32>>);
+
+fn verdict(hits: u32, limit: Limit) -> Verdict {
+    if hits < limit.max { Verdict::Allowed } else { Verdict::Refused { retry_after: limit.window } }
+}
+
+#[async_trait]
+impl Throttle for CountingThrottle {
+    async fn hit(&self, key: &str, limit: Limit) -> Result<Verdict, ThrottleError> {
+        let mut hits = self.0.lock();
+        let hits = hits.entry(key.to_owned()).or_default();
+        let verdict = verdict(*hits, limit);
+        if verdict == Verdict::Allowed {
+            *hits += 1;
+        }
+        Ok(verdict)
+    }
+
+    async fn check(&self, key: &str, limit: Limit) -> Result<Verdict, ThrottleError> {
+        Ok(verdict(self.0.lock().get(key).copied().unwrap_or_default(), limit))
+    }
+
+    async fn reset(&self, key: &str) -> Result<(), ThrottleError> {
+        self.0.lock().remove(key);
+        Ok(())
+    }
+}
