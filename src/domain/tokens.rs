@@ -148,6 +148,7 @@ impl KeyRing {
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         if header.typ.as_deref() != Some(TOKEN_TYPE)
+            || header.crit.is_some()
             || header.jku.is_some()
             || header.jwk.is_some()
             || header.x5u.is_some()
