@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::{db, edge, features};
+use crate::features::{accounts, devices, linking, status};
+use crate::ports::{push, redis, throttle};
+use crate::{db, delivery, edge, telemetry};
 
 /// The commented defaults, as `fanlight print-default-config` prints them.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -31,9 +33,16 @@ pub struct Config {
     pub server: edge::http::server::Config,
     pub auth: edge::auth::Config,
     pub postgres: db::Config,
-    pub linking: features::linking::Config,
-    pub status: features::status::Config,
-    pub devices: features::devices::Config,
+    pub redis: redis::Config,
+    pub delivery: delivery::Config,
+    pub sockets: edge::ws::Config,
+    pub push: push::Config,
+    pub accounts: accounts::Config,
+    pub throttle: throttle::Config,
+    pub linking: linking::Config,
+    pub status: status::Config,
+    pub devices: devices::Config,
+    pub log: telemetry::Config,
 }
 
 impl Config {
@@ -65,35 +74,30 @@ impl Config {
         Ok(settings)
     }
 
+    #[must_use]
+    pub fn is_production(&self) -> bool {
+        self.environment == Environment::Production
+    }
+
     /// Refuses numbers that contradict each other.
     fn check(&self) -> anyhow::Result<()> {
         if self.server.listen == self.server.internal_listen && self.server.listen.port() != 0 {
             bail!("server.listen and server.internal_listen must differ: probes and metrics are not public");
         }
-        self.check_couples()
-    }
-
-    fn check_couples(&self) -> anyhow::Result<()> {
-        const LAPSE_POLL_MS_MAX: u64 = 60_000;
-        if self.linking.code_ttl_seconds == 0 {
-            bail!("linking.code_ttl_seconds must be at least 1: a code has to be typed in");
+        self.server.check()?;
+        self.redis.check()?;
+        self.delivery.check()?;
+        self.sockets.check()?;
+        self.push.fcm.check(self.is_production())?;
+        if self.push.fcm.enabled && self.delivery.claim_lease_ms <= 2 * self.push.fcm.timeout_ms {
+            bail!(
+                "delivery.claim_lease_ms must be more than twice push.fcm.timeout_ms: a claim that ends during a push sends it twice"
+            );
         }
-        if self.linking.wrong_codes_max == 0 || self.linking.wrong_codes_window_seconds == 0 {
-            bail!("linking.wrong_codes_max and linking.wrong_codes_window_seconds must be at least 1");
-        }
-        if self.status.duration_seconds_max == 0 {
-            bail!("status.duration_seconds_max must be at least 1");
-        }
-        if !(1..=LAPSE_POLL_MS_MAX).contains(&self.status.lapse_poll_ms) || self.status.lapse_batch_max == 0 {
-            bail!("status.lapse_poll_ms must be 1 to 60000, and status.lapse_batch_max at least 1");
-        }
-        if self.devices.active_max == 0 || self.devices.stale_batch_max == 0 {
-            bail!("devices.active_max and devices.stale_batch_max must be at least 1");
-        }
-        if self.devices.stale_after_days == 0 || self.devices.stale_poll_seconds == 0 {
-            bail!("devices.stale_after_days and devices.stale_poll_seconds must be at least 1");
-        }
-        Ok(())
+        self.accounts.check()?;
+        self.linking.check()?;
+        self.status.check()?;
+        self.devices.check()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fanlight: a horizontally scaled WebSocket cluster.
 
+pub mod app;
 pub mod config;
 pub mod db;
 pub mod delivery;
@@ -11,3 +12,4 @@ pub mod failpoint;
 pub mod features;
 pub mod ports;
 pub mod shutdown;
+pub mod telemetry;

@@ -1,1 +1,211 @@
-fn main() {}
+//! The one binary of Fanlight.
+
+#![expect(clippy::print_stdout, reason = "this is a command that talks to a person")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use fanlight::app::{self, App};
+use fanlight::config::{self, Config};
+use fanlight::domain::clock::{Clock as _, SystemClock};
+use fanlight::domain::ids::{SessionId, UserId};
+use fanlight::domain::tokens::{self, KeyAlgorithm};
+use fanlight::shutdown::Shutdown;
+use fanlight::{db, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// A horizontally scaled WebSocket cluster that never silently loses a committed event.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// A TOML file with the settings that differ from the defaults.
+    #[arg(long, global = true, value_name = "FILE", env = "FANLIGHT_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one node.
+    Serve {
+        /// Bring the schema up to date first.
+        #[arg(long)]
+        migrate: bool,
+    },
+    /// Run a whole private cluster on this machine, with two linked people in it.
+    #[cfg(feature = "dev")]
+    Dev(fanlight::dev::DevOptions),
+    /// Bring the schema up to date, and exit.
+    Migrate,
+    /// Read the configuration as `serve` would, and say what is wrong with it.
+    CheckConfig,
+    /// Print every setting with its default and what it means.
+    PrintDefaultConfig,
+    /// Mint an access token for debugging.
+    Token {
+        /// Whose token.
+        #[arg(long, value_name = "ID")]
+        user: UserId,
+        /// For how long.
+        #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+        ttl: u64,
+        /// Another audience than the configured one.
+        #[arg(long)]
+        audience: Option<String>,
+        /// Another issuer than the configured one.
+        #[arg(long)]
+        issuer: Option<String>,
+    },
+    /// Make signing keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Ask the node on this machine whether it is ready; exits 0 if it is.
+    Healthcheck,
+    /// Print the API as an `OpenAPI` 3.1 document.
+    Openapi,
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// Print a new private key.
+    Generate {
+        #[arg(long, value_enum, default_value_t = Algorithm::Es256)]
+        algorithm: Algorithm,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Algorithm {
+    Es256,
+    Rs256,
+    Eddsa,
+    Hs256,
+}
+
+impl From<Algorithm> for KeyAlgorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Es256 => Self::ES256,
+            Algorithm::Rs256 => Self::RS256,
+            Algorithm::Eddsa => Self::EdDSA,
+            Algorithm::Hs256 => Self::HS256,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fanlight: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    install_crypto();
+    let load = || Config::load(cli.config.as_deref());
+    match cli.command {
+        Command::Serve { migrate } => serve(load()?, migrate).await,
+        #[cfg(feature = "dev")]
+        Command::Dev(options) => fanlight::dev::run(options).await,
+        Command::Migrate => Ok(db::migrate(&db::pool(&load()?.postgres)?).await?),
+        Command::CheckConfig => {
+            let config = load()?;
+            config.auth.key_ring()?;
+            println!("The configuration is valid.");
+            Ok(())
+        }
+        Command::PrintDefaultConfig => {
+            print!("{}", config::DEFAULT_TOML);
+            Ok(())
+        }
+        Command::Token { user, ttl, audience, issuer } => {
+            let auth = load()?.auth;
+            let token = auth.key_ring()?.mint_for(
+                user,
+                SessionId::generate(),
+                SystemClock.now(),
+                Duration::from_secs(ttl),
+                issuer.as_deref().unwrap_or(&auth.issuer),
+                audience.as_deref().unwrap_or(&auth.audience),
+            );
+            println!("{token}");
+            Ok(())
+        }
+        Command::Keys(Keys::Generate { algorithm }) => {
+            print!("{}", tokens::generate_private_key(algorithm.into()));
+            Ok(())
+        }
+        Command::Healthcheck => healthcheck(&load()?).await,
+        Command::Openapi => {
+            println!("{}", app::openapi().to_pretty_json()?);
+            Ok(())
+        }
+    }
+}
+
+/// Several crates bring a provider of cryptography; this says which one they all use.
+fn install_crypto() {
+    // Fails only if one is installed already, and then that one is as good.
+    let _already = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _already = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}
+
+async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {
+    telemetry::start_logs(&config.log)?;
+    raise_file_limit();
+    if migrate {
+        db::migrate(&db::pool(&config.postgres)?).await.context("cannot bring the schema up to date")?;
+    }
+    let working = Shutdown::new();
+    let metrics = telemetry::start_metrics(&working)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let app = App::start(config, metrics, working).await?;
+    // Cancel-safe: signals and the stop token only say that something happened.
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = app.asked_to_stop() => {}
+    }
+    // Cancel-safe: the second signal means "now".
+    tokio::select! {
+        () = app.stop() => Ok(()),
+        _ = terminate.recv() => anyhow::bail!("stopped at once, at the second signal"),
+        _ = interrupt.recv() => anyhow::bail!("stopped at once, at the second signal"),
+    }
+}
+
+/// A socket is a file: the soft limit that most systems set is too low for a node.
+fn raise_file_limit() {
+    const ENOUGH: u64 = 65_536;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < ENOUGH => {
+            tracing::warn!(files.max = limit, "this system allows few open files, and so few connections");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+    }
+}
+
+async fn healthcheck(config: &Config) -> anyhow::Result<()> {
+    let mut address = config.server.internal_listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build()?;
+    let status = client.get(format!("http://{address}/readyz")).send().await?.status();
+    anyhow::ensure!(status.is_success(), "the node answers {status}");
+    Ok(())
+}

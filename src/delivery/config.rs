@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use serde::Deserialize;
 
 /// Whose confirmation settles an event.
@@ -57,6 +58,41 @@ pub struct PushConfig {
 }
 
 impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let counts = [
+            self.sweep_batch_max as usize,
+            self.replay_events_max as usize,
+            self.replay_page_events as usize,
+            self.dispatch_queue_events,
+            self.push.concurrency,
+            self.push.queue_events,
+        ];
+        if counts.contains(&0) {
+            bail!("delivery: every …_max, …_events and concurrency must be at least 1");
+        }
+        if self.ack_deadline_ms <= 1_000 {
+            bail!(
+                "delivery.ack_deadline_ms must be more than 1000: an event is routed again one second after its commit"
+            );
+        }
+        if self.sweep_interval_ms == 0 || self.sweep_interval_ms >= self.ack_deadline_ms {
+            bail!("delivery.sweep_interval_ms must be at least 1 and less than delivery.ack_deadline_ms");
+        }
+        if self.settle_interval_ms >= 1_000 {
+            bail!(
+                "delivery.settle_interval_ms must be less than 1000: an event not settled by then is routed again"
+            );
+        }
+        if self.push.backoff_first_ms == 0 || self.push.backoff_first_ms > self.push.backoff_max_ms {
+            bail!(
+                "delivery.push.backoff_first_ms must be at least 1 and at most delivery.push.backoff_max_ms"
+            );
+        }
+        Ok(())
+    }
+
     #[must_use]
     pub fn ack_deadline(&self) -> Duration {
         Duration::from_millis(self.ack_deadline_ms)

@@ -82,6 +82,7 @@ impl Membership {
         }
         if let Some(device) = &mailbox.device {
             let (user, connection) = (mailbox.user, mailbox.connection);
+            self.registry.replace_device(user, device, connection);
             self.broadcast(&Control::DeviceConnected { user, device: device.clone(), connection }).await;
         }
     }

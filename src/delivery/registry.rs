@@ -32,18 +32,19 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Adds a connection, and ends an older one of the same device: its phone is known to be here now.
     pub fn insert(&self, mailbox: &Arc<Mailbox>) {
-        let mut shard = self.shard(mailbox.user).write();
-        let of_user = shard.entry(mailbox.user).or_default();
-        if mailbox.device.is_some() {
-            for older in of_user.iter().filter(|older| older.device == mailbox.device) {
-                older.close(Farewell::Replaced);
+        self.shard(mailbox.user).write().entry(mailbox.user).or_default().push(Arc::clone(mailbox));
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends the connections of a device that has a newer one. Ids grow with time, so a message that comes
+    /// late never ends the newer one.
+    pub fn replace_device(&self, user: UserId, device: &str, newer: ConnectionId) {
+        for mailbox in self.connections_of(user) {
+            if mailbox.device.as_deref() == Some(device) && mailbox.connection < newer {
+                mailbox.close(Farewell::Replaced);
             }
         }
-        of_user.push(Arc::clone(mailbox));
-        drop(shard);
-        self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn remove(&self, mailbox: &Mailbox) {

@@ -6,9 +6,20 @@
 
 pub mod account;
 pub mod binaries;
+pub mod cluster;
+pub mod fcm;
+pub mod haproxy;
+pub mod manifest;
+pub mod node;
 pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod run;
+pub mod seed;
+pub mod settings;
 pub mod state;
 pub mod testing;
+pub mod watch;
+
+pub use run::{DevOptions, run};

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
@@ -119,14 +119,7 @@ impl Process {
         if !self.is_running() {
             return Ok(());
         }
-        // The shell's own `kill`: a machine need not have the program.
-        let sent = Command::new("sh")
-            .args(["-c", "kill -s \"$1\" \"$2\"", "kill", signal.name()])
-            .arg(self.pid.to_string())
-            .stderr(Stdio::null())
-            .status()
-            .context("cannot run `kill`")?;
-        if !sent.success() && self.is_running() {
+        if !send(signal, &self.pid.to_string())? && self.is_running() {
             bail!("cannot send {} to process {}", signal.name(), self.pid);
         }
         Ok(())
@@ -157,6 +150,10 @@ impl Process {
     /// When it does not end, or cannot be started.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::Kill)?;
+        if matches!(self.shell.try_wait(), Ok(Some(status)) if status.signal().is_some()) {
+            // The shell itself was killed: the server lives on without it, in the shell's process group.
+            send(Signal::Kill, &format!("-{}", self.shell.id()))?;
+        }
         if !self.ended(Duration::from_secs(5)).await {
             bail!("process {} does not end", self.pid);
         }
@@ -186,13 +183,9 @@ impl Process {
             bail!(
                 "{} {problem} ({error:#}); its log ends:\n{}",
                 self.launch.binary.display(),
-                self.log_tail()
+                tail(&self.launch.log)
             );
         }
-    }
-
-    fn log_tail(&self) -> String {
-        tail(&self.launch.log)
     }
 }
 
@@ -202,9 +195,118 @@ impl Drop for Process {
     }
 }
 
+/// Returns whether the signal was sent: no, if there is no such process any more.
+fn send(signal: Signal, target: &str) -> anyhow::Result<bool> {
+    // The shell's own `kill`: a machine need not have the program.
+    let sent = Command::new("sh")
+        .args(["-c", "kill -s \"$1\" -- \"$2\"", "kill", signal.name(), target])
+        .stderr(Stdio::null())
+        .status()
+        .context("cannot run `kill`")?;
+    Ok(sent.success())
+}
+
+/// The end of a server's log.
 fn tail(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::redis::Redis;
+    use crate::dev::state::StateDir;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn launch(state: &StateDir, script: &str) -> Launch {
+        Launch {
+            binary: "sh".into(),
+            args: ["-c", script].map(Into::into).to_vec(),
+            env: Vec::new(),
+            directory: state.path().to_path_buf(),
+            log: state.path().join("test.log"),
+            account: state.account(),
+            stop_signal: Signal::Term,
+            grace: Duration::from_secs(1),
+        }
+    }
+
+    async fn is_gone(pid: u32) -> bool {
+        let deadline = Instant::now() + SOON;
+        while send(Signal::Cont, &pid.to_string()).unwrap() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        true
+    }
+
+    #[tokio::test]
+    async fn a_server_ends_when_its_owner_is_gone() {
+        let state = StateDir::scratch().unwrap();
+        let process = Process::start(launch(&state, "sleep 600; :")).unwrap();
+        let pid = process.pid();
+
+        drop(process);
+
+        assert!(is_gone(pid).await);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ignores_its_stop_signal_or_is_frozen_is_killed() {
+        let state = StateDir::scratch().unwrap();
+        let deaf = "trap '' TERM; while :; do sleep 1; done";
+        let mut deaf = Process::start(launch(&state, deaf)).unwrap();
+        let mut frozen = Process::start(launch(&state, "exec sleep 600")).unwrap();
+        frozen.signal(Signal::Stop).unwrap();
+
+        tokio::join!(deaf.stop(), frozen.stop());
+
+        assert!(!deaf.is_running() && is_gone(deaf.pid()).await);
+        assert!(!frozen.is_running() && is_gone(frozen.pid()).await);
+    }
+
+    #[tokio::test]
+    async fn a_killed_server_comes_back_on_the_same_port() {
+        let state = StateDir::scratch().unwrap();
+        let mut redis = Redis::start(&state, None).await.unwrap();
+        let (pid, url) = (redis.process.pid(), redis.url());
+
+        redis.process.signal(Signal::Kill).unwrap();
+        assert!(redis.process.ended(SOON).await);
+        redis.process.restart().await.unwrap();
+        redis.ready().await.unwrap();
+
+        assert_ne!(redis.process.pid(), pid);
+        assert_eq!(redis.url(), url);
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_supervisor_was_killed_does_not_keep_the_port() {
+        let state = StateDir::scratch().unwrap();
+        let mut redis = Redis::start(&state, None).await.unwrap();
+        let (pid, shell) = (redis.process.pid(), redis.process.shell.id().to_string());
+
+        send(Signal::Kill, &shell).unwrap();
+        assert!(redis.process.ended(SOON).await);
+        redis.process.restart().await.unwrap();
+        redis.ready().await.unwrap();
+
+        assert!(is_gone(pid).await);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_start_shows_its_log() {
+        let state = StateDir::scratch().unwrap();
+        let mut process = Process::start(launch(&state, "echo no such luck; exit 1")).unwrap();
+
+        let error = process.ready(SOON, || async { bail!("not yet") }).await.unwrap_err();
+
+        assert!(error.to_string().contains("no such luck"), "{error}");
+    }
 }

@@ -4,7 +4,7 @@
 //! owner is gone, however that ended.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,9 @@ use super::account::{self, Account};
 use crate::domain::random;
 
 const REMOVE: &str = include_str!("remove.sh");
+/// What a run leaves for the next one, besides logs.
+const CONTENTS: [&str; 6] =
+    ["postgres", "postgres.password", "redis", "auth.pem", "fcm-account.json", "fanlight.toml"];
 /// Owner only, but others may pass through to what they own below: the stores run as another user when we are root.
 const MODE: u32 = 0o711;
 
@@ -97,6 +100,14 @@ impl StateDir {
         self.account
     }
 
+    /// Forgets everything that an earlier run left. Only names that are ours: the directory may be anybody's.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        CONTENTS.iter().try_for_each(|name| remove(&self.path.join(name)))
+    }
+
     /// A directory of its own for one store, empty or as the last run left it.
     ///
     /// # Errors
@@ -150,6 +161,33 @@ fn temporary_root(account: Option<Account>) -> anyhow::Result<PathBuf> {
 pub fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     Ok(file.write_all(text.as_bytes())?)
+}
+
+/// Replaces a file as a whole by one that only its owner may read: who reads it sees the old one or the new one.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn replace_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    remove(&new)?;
+    write_secret(&new, text)?;
+    std::fs::rename(&new, path).with_context(|| format!("cannot replace {}", path.display()))
+}
+
+/// Removes a file or a directory, if it exists.
+///
+/// # Errors
+/// When it exists and cannot be removed.
+pub fn remove(path: &Path) -> anyhow::Result<()> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn create(path: &Path) -> std::io::Result<()> {

@@ -8,7 +8,7 @@ server=$!
 echo "$server"
 exec >/dev/null 2>&1
 (
-    read -r line <&3
+    read -r _ <&3
     kill -s "$signal" "$server"
     kill -s CONT "$server" # a stopped process handles no other signal
     while [ "$grace" -gt 0 ]; do

@@ -2,3 +2,5 @@
 
 pub mod auth;
 pub mod http;
+pub mod ops;
+pub mod ws;

@@ -13,12 +13,13 @@ mod stale;
 #[cfg(test)]
 mod tests;
 
+use anyhow::bail;
 use serde::Deserialize;
 
 pub use model::{Device, Registration};
 pub use push_devices::PushDevices;
 pub use repository::retire_for_session;
-pub use routes::routes;
+pub use routes::{openapi, routes};
 pub use service::{DevicesError, Service};
 pub use stale::run_stale_job;
 
@@ -35,4 +36,18 @@ pub struct Config {
     pub stale_poll_seconds: u64,
     /// How many of them one transaction retires.
     pub stale_batch_max: u32,
+}
+
+impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.active_max == 0 || self.stale_batch_max == 0 {
+            bail!("devices.active_max and devices.stale_batch_max must be at least 1");
+        }
+        if self.stale_after_days == 0 || self.stale_poll_seconds == 0 {
+            bail!("devices.stale_after_days and devices.stale_poll_seconds must be at least 1");
+        }
+        Ok(())
+    }
 }

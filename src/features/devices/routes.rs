@@ -8,6 +8,7 @@ use garde::Validate;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -18,8 +19,18 @@ use crate::features::devices::model::{Device, Registration};
 use crate::features::devices::service::Service;
 use crate::ports::push::Platform;
 
+/// Every route of this feature.
 pub fn routes(service: Arc<Service>) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(register, list)).routes(routes!(remove)).with_state(service)
+    all().with_state(service)
+}
+
+/// What the routes are, for the API document.
+pub fn openapi() -> OpenApi {
+    all().into_openapi()
+}
+
+fn all() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::new().routes(routes!(register, list)).routes(routes!(remove))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]

@@ -13,11 +13,12 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use anyhow::bail;
 use serde::Deserialize;
 
 pub use code::LinkCode;
 pub use model::{LinkSession, LinkState};
-pub use routes::routes;
+pub use routes::{openapi, routes};
 pub use service::{LinkingError, Service};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -28,4 +29,18 @@ pub struct Config {
     /// Wrong codes that one user may try per window.
     pub wrong_codes_max: u32,
     pub wrong_codes_window_seconds: u32,
+}
+
+impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.code_ttl_seconds == 0 {
+            bail!("linking.code_ttl_seconds must be at least 1: a code has to be typed in");
+        }
+        if self.wrong_codes_max == 0 || self.wrong_codes_window_seconds == 0 {
+            bail!("linking.wrong_codes_max and linking.wrong_codes_window_seconds must be at least 1");
+        }
+        Ok(())
+    }
 }

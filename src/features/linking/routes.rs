@@ -8,6 +8,7 @@ use garde::Validate;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -17,13 +18,22 @@ use crate::edge::http::{Caller, Json, Path, Problem};
 use crate::features::linking::model::LinkState;
 use crate::features::linking::service::Service;
 
+/// Every route of this feature.
 pub fn routes(service: Arc<Service>) -> OpenApiRouter {
+    all().with_state(service)
+}
+
+/// What the routes are, for the API document.
+pub fn openapi() -> OpenApi {
+    all().into_openapi()
+}
+
+fn all() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::new()
         .routes(routes!(offer))
         .routes(routes!(confirm))
         .routes(routes!(state, cancel))
         .routes(routes!(unlink))
-        .with_state(service)
 }
 
 #[derive(Serialize, ToSchema)]

@@ -15,11 +15,12 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use anyhow::bail;
 use serde::Deserialize;
 
 pub use lapse::run_lapse_job;
 pub use model::{Light, Person, Status, Timer};
-pub use routes::routes;
+pub use routes::{openapi, routes};
 pub use service::{Service, StatusError};
 
 #[derive(Clone, Debug, Deserialize)]
@@ -31,4 +32,19 @@ pub struct Config {
     pub lapse_poll_ms: u64,
     /// How many of them one transaction ends.
     pub lapse_batch_max: u32,
+}
+
+impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        const LAPSE_POLL_MS_MAX: u64 = 60_000;
+        if self.duration_seconds_max == 0 {
+            bail!("status.duration_seconds_max must be at least 1");
+        }
+        if !(1..=LAPSE_POLL_MS_MAX).contains(&self.lapse_poll_ms) || self.lapse_batch_max == 0 {
+            bail!("status.lapse_poll_ms must be 1 to 60000, and status.lapse_batch_max at least 1");
+        }
+        Ok(())
+    }
 }

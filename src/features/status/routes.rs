@@ -6,6 +6,7 @@ use axum::extract::State;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,12 +16,18 @@ use crate::edge::http::{Caller, Json, Problem};
 use crate::features::status::model::{Light, Person, Status};
 use crate::features::status::service::Service;
 
+/// Every route of this feature.
 pub fn routes(service: Arc<Service>) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(me))
-        .routes(routes!(partner))
-        .routes(routes!(set_status))
-        .with_state(service)
+    all().with_state(service)
+}
+
+/// What the routes are, for the API document.
+pub fn openapi() -> OpenApi {
+    all().into_openapi()
+}
+
+fn all() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::new().routes(routes!(me)).routes(routes!(partner)).routes(routes!(set_status))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -1,16 +1,50 @@
 //! Wakes a device that no socket reaches.
+//!
+//! A push that was accepted is not "delivered"; one that was refused says what to do about it. No answer, however
+//! odd, loses an event or kills a token that the service did not plainly call dead.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::clock::SharedClock;
+
+#[cfg(test)]
+mod contract;
+mod disabled;
 mod fcm;
 mod memory;
 
+pub use disabled::DisabledPush;
 pub use fcm::{Config as FcmConfig, FcmGateway};
 pub use memory::MemoryPush;
+
+/// What FCM carries at most: keys and values of `data`, title and body, in bytes.
+/// <https://firebase.google.com/docs/cloud-messaging/customize-messages/set-message-type>
+pub const PAYLOAD_BYTES_MAX: usize = 4096;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub fcm: FcmConfig,
+}
+
+/// The gateway that the settings ask for. Says once, in the log, when push is off.
+///
+/// # Errors
+/// One sentence that names the key and what is wrong with it.
+pub fn gateway(config: &Config, clock: SharedClock) -> anyhow::Result<Arc<dyn PushGateway>> {
+    if config.fcm.enabled {
+        return Ok(Arc::new(FcmGateway::new(&config.fcm, clock)?));
+    }
+    tracing::warn!(
+        "push is off (push.fcm.enabled): events that no socket takes wait until their device connects"
+    );
+    Ok(Arc::new(DisabledPush))
+}
 
 /// The system a device runs; decides which part of a push message applies to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -49,6 +83,25 @@ pub struct Push {
     pub ttl: Duration,
 }
 
+impl Push {
+    /// Refuses what the service would refuse anyway, before it costs a request.
+    pub(crate) fn check(&self) -> Result<(), PushError> {
+        if self.data.keys().any(|key| is_reserved(key)) {
+            return Err(PushError::Fatal { reason: "reserved_data_key" });
+        }
+        let data: usize = self.data.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if data + self.title.len() + self.body.len() > PAYLOAD_BYTES_MAX {
+            return Err(PushError::Fatal { reason: "payload_too_large" });
+        }
+        Ok(())
+    }
+}
+
+/// Keys of `data` that FCM keeps for itself.
+fn is_reserved(key: &str) -> bool {
+    matches!(key, "from" | "message_type") || key.starts_with("google") || key.starts_with("gcm")
+}
+
 /// The push service took it. Not "delivered": the service may still drop it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -79,6 +132,6 @@ pub enum PushError {
 #[async_trait]
 pub trait PushGateway: Send + Sync {
     /// Hands one message to the push service. Has a deadline of its own; after [`PushError::Retry`] with
-    /// reason `timeout` the service may have taken it all the same.
+    /// reason `timeout` or `connection_failed` the service may have taken it all the same.
     async fn send(&self, push: &Push) -> Result<Accepted, PushError>;
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo as _, RedisError};
@@ -31,6 +32,23 @@ pub struct Config {
     pub lease_ms: u64,
     /// After Redis came back empty, how long "nobody is connected" is not believed.
     pub warmup_ms: u64,
+}
+
+impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.key_prefix.is_empty() || self.key_prefix.contains([':', ' ', '\n']) {
+            bail!("redis.key_prefix must be a word without colons and spaces");
+        }
+        if self.command_timeout_ms == 0 || self.connect_timeout_ms == 0 {
+            bail!("redis.command_timeout_ms and redis.connect_timeout_ms must be at least 1");
+        }
+        if self.lease_ms < 3_000 {
+            bail!("redis.lease_ms must be at least 3000: a lease is renewed once a second, and may miss one");
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 
+#[cfg(test)]
+mod contract;
 mod fallback;
 mod memory;
 mod redis;
@@ -11,6 +14,13 @@ mod redis;
 pub use fallback::FallbackThrottle;
 pub use memory::MemoryThrottle;
 pub use redis::RedisThrottle;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How many keys a node remembers while it counts by itself.
+    pub local_keys_max: usize,
+}
 
 /// At most `max` hits in any window of this length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

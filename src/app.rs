@@ -1,0 +1,356 @@
+//! One node: every part, put together, started and stopped in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Config;
+use crate::db::{self, PgPool};
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::fallback::Fallback;
+use crate::delivery::membership::{Control, ControlListener, Membership};
+use crate::delivery::reconcile::{BrokerHealth, Reconciler};
+use crate::delivery::registry::Registry;
+use crate::delivery::route::Route;
+use crate::delivery::settlement::Settlement;
+use crate::delivery::sweeper::Sweeper;
+use crate::domain::clock::{SharedClock, SystemClock};
+use crate::domain::ids::NodeId;
+use crate::domain::tokens::KeyRing;
+use crate::edge::auth::{AllowedOrigins, Authenticator};
+use crate::edge::http::layers;
+use crate::edge::http::server::{self, Server};
+use crate::edge::ops::{self, Health};
+use crate::edge::ws::{self, Sockets};
+use crate::features::accounts::{self, SessionRevoked};
+use crate::features::{devices, linking, status};
+use crate::ports::broker::RedisBroker;
+use crate::ports::presence::RedisPresence;
+use crate::ports::push;
+use crate::ports::redis::RedisLink;
+use crate::ports::throttle::{FallbackThrottle, MemoryThrottle, RedisThrottle, Throttle};
+use crate::shutdown::Shutdown;
+
+const METRICS_CONNECTIONS_MAX: usize = 64;
+const CONTROL_QUEUE_MAX: usize = 1_024;
+
+/// A node that runs.
+pub struct App {
+    config: Config,
+    pool: PgPool,
+    health: Arc<Health>,
+    sockets: Arc<Sockets>,
+    settlement: Settlement,
+    /// Stops first: nobody new comes in.
+    accepting: Shutdown,
+    /// Stops last: what is on its way is still delivered and written down.
+    working: Shutdown,
+}
+
+impl App {
+    /// Starts all parts. The node takes connections when this returns.
+    ///
+    /// # Errors
+    /// One sentence: a setting that is wrong, an address that is taken, a schema that does not fit.
+    pub async fn start(config: Config, metrics: PrometheusHandle, working: Shutdown) -> anyhow::Result<Self> {
+        let accepting = Shutdown::new();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let node = NodeId::generate();
+        let pool = db::pool(&config.postgres).context("postgres.url")?;
+        let link = RedisLink::new(config.redis.clone()).context("redis.url")?;
+        let keys = Arc::new(config.auth.key_ring()?);
+        let origins = AllowedOrigins::new(&config.server.allowed_origins);
+        let authenticator = Arc::new(Authenticator::new(Arc::clone(&keys), Arc::clone(&clock), origins));
+
+        let parts = Delivery::start(&config, &pool, &link, node, &clock, &working)?;
+        let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
+        parts.membership.start(on_control(&parts.registry, Arc::clone(&revoke)), &working);
+
+        let features = Features { config: &config, pool: &pool, clock: &clock, working: &working };
+        let throttle = throttle(&config, &link, &clock);
+        let (routes, _) = features
+            .start(keys, throttle, &parts, &authenticator, &revoke)?
+            .merge(ops::routes(Arc::clone(&parts.health)))
+            .split_for_parts();
+        let sockets = Sockets::new(ws::Parts {
+            node,
+            config: config.sockets.clone(),
+            delivery: config.delivery.clone(),
+            pool: pool.clone(),
+            authenticator: Arc::clone(&authenticator),
+            registry: Arc::clone(&parts.registry),
+            membership: Arc::clone(&parts.membership),
+            settlement: parts.settlement.clone(),
+            clock,
+            shutdown: working.clone(),
+        });
+        let routes =
+            layers::wrap(routes.merge(ws::routes(Arc::clone(&sockets))), authenticator, &config.server);
+        listen(&config, routes, &parts.health, metrics, &accepting, &working)?;
+        tracing::info!(node.id = %node, listen = %config.server.listen, "the node is up");
+        Ok(Self {
+            config,
+            pool,
+            health: parts.health,
+            sockets,
+            settlement: parts.settlement,
+            accepting,
+            working,
+        })
+    }
+
+    /// Resolves when somebody asked the node to stop from inside (`POST /drain`).
+    pub async fn asked_to_stop(&self) {
+        self.accepting.stopped().await;
+    }
+
+    /// Stops in order: the load balancer is told, nobody new is accepted, the sockets are closed one by one,
+    /// and what they confirmed is written down.
+    pub async fn stop(self) {
+        self.health.start_draining();
+        self.accepting.stop();
+        tracing::info!(connections = self.sockets.open(), "draining");
+        self.sockets.drain(Duration::from_millis(self.config.server.drain_ms)).await;
+        self.working.stop();
+        let limit = Duration::from_millis(self.config.server.stop_timeout_ms);
+        let ended = self.working.finished(limit).await && self.accepting.finished(limit).await;
+        self.settlement.flush(&self.pool).await;
+        tracing::info!(in_time = ended, "the node has stopped");
+    }
+}
+
+/// The parts of delivery that others refer to.
+struct Delivery {
+    registry: Arc<Registry>,
+    membership: Arc<Membership>,
+    settlement: Settlement,
+    dispatcher: Dispatcher,
+    health: Arc<Health>,
+}
+
+impl Delivery {
+    fn start(
+        config: &Config,
+        pool: &PgPool,
+        link: &RedisLink,
+        node: NodeId,
+        clock: &SharedClock,
+        working: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let settings = &config.delivery;
+        let registry = Arc::new(Registry::default());
+        let broker = Arc::new(RedisBroker::new(link.clone(), node));
+        let presence = Arc::new(RedisPresence::new(link.clone()));
+        let broker_health = Arc::new(BrokerHealth::default());
+        let gateway = push::gateway(&config.push, Arc::clone(clock))?;
+        let tokens = Arc::new(devices::PushDevices::new(pool.clone(), Arc::clone(clock), &config.devices));
+        let fallback = Fallback::start(pool.clone(), settings, tokens, gateway, working);
+        let route = Route { registry: Arc::clone(&registry), broker: Arc::clone(&broker) as _ };
+        let dispatcher = Dispatcher::start(&route, &fallback, settings.dispatch_queue_events, working);
+        let settlement = Settlement::new(settings.settled_by);
+        let interval = Duration::from_millis(settings.settle_interval_ms);
+        working.spawn("delivery.settlement", settlement.clone().run(pool.clone(), interval, working.clone()));
+        let sweeper =
+            Sweeper { pool: pool.clone(), config: settings.clone(), route, fallback: fallback.clone() };
+        working.spawn("delivery.sweeper", sweeper.run(working.clone()));
+        let prune = Sweeper::prune(pool.clone(), settings.retention_hours, working.clone());
+        working.spawn("delivery.prune", prune);
+        let reconciler = Reconciler {
+            pool: pool.clone(),
+            registry: Arc::clone(&registry),
+            health: Arc::clone(&broker_health),
+            interval: Duration::from_millis(settings.reconcile_interval_ms),
+        };
+        working.spawn("delivery.reconcile", reconciler.run(working.clone()));
+        let health = Health::new(Arc::clone(&broker_health), Arc::clone(&registry));
+        working.spawn("ops.health", Arc::clone(&health).watch(pool.clone(), working.clone()));
+        let membership =
+            Membership::new(node, Arc::clone(&registry), presence, broker, broker_health, fallback);
+        Ok(Self { registry, membership, settlement, dispatcher, health })
+    }
+}
+
+/// What starts the features.
+struct Features<'a> {
+    config: &'a Config,
+    pool: &'a PgPool,
+    clock: &'a SharedClock,
+    working: &'a Shutdown,
+}
+
+impl Features<'_> {
+    fn start(
+        &self,
+        keys: Arc<KeyRing>,
+        throttle: Arc<dyn Throttle>,
+        delivery: &Delivery,
+        authenticator: &Arc<Authenticator>,
+        revoke: &accounts::Announce,
+    ) -> anyhow::Result<OpenApiRouter> {
+        let Self { config, pool, clock, working } = *self;
+        let announce = announce(Arc::clone(revoke), &delivery.membership, working);
+        let accounts = Arc::new(accounts::Service::new(accounts::Settings {
+            pool: pool.clone(),
+            clock: Arc::clone(clock),
+            keys,
+            throttle: Arc::clone(&throttle),
+            announce,
+            secure_cookies: config.is_production(),
+            config: config.accounts.clone(),
+        })?);
+        let watch = accounts::revocation::Watch {
+            authenticator: Arc::clone(authenticator),
+            pool: pool.clone(),
+            clock: Arc::clone(clock),
+            access_ttl: config.accounts.access_ttl(),
+            found: Arc::clone(revoke),
+        };
+        working.spawn("accounts.revocation", accounts::revocation::watch(watch, working.clone()));
+        let cleaning = accounts::housekeeping::run(
+            pool.clone(),
+            Arc::clone(clock),
+            config.accounts.clone(),
+            working.clone(),
+        );
+        working.spawn("accounts.housekeeping", cleaning);
+
+        let dispatcher = || delivery.dispatcher.clone();
+        let linking = linking::Service::new(
+            pool.clone(),
+            Arc::clone(clock),
+            dispatcher(),
+            throttle,
+            config.linking.clone(),
+        );
+        let status =
+            status::Service::new(pool.clone(), Arc::clone(clock), dispatcher(), config.status.clone());
+        working.spawn("status.lapse", status::run_lapse_job(Arc::clone(&status), working.clone()));
+        let devices = devices::Service::new(pool.clone(), Arc::clone(clock), config.devices.clone());
+        working.spawn("devices.stale", devices::run_stale_job(Arc::clone(&devices), working.clone()));
+        Ok(feature_routes(accounts, linking, status, devices))
+    }
+}
+
+fn feature_routes(
+    accounts: Arc<accounts::Service>,
+    linking: Arc<linking::Service>,
+    status: Arc<status::Service>,
+    devices: Arc<devices::Service>,
+) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .merge(accounts::routes(accounts))
+        .merge(linking::routes(linking))
+        .merge(status::routes(status))
+        .merge(devices::routes(devices))
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Fanlight",
+    description = "A WebSocket cluster that never silently loses a committed event",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+))]
+struct ApiDoc;
+
+fn throttle(config: &Config, link: &RedisLink, clock: &SharedClock) -> Arc<dyn Throttle> {
+    let local = MemoryThrottle::new(Arc::clone(clock), config.throttle.local_keys_max);
+    Arc::new(FallbackThrottle { shared: Arc::new(RedisThrottle::new(link.clone())), local: Arc::new(local) })
+}
+
+/// What a revoked session means on this node: its tokens are refused, its sockets closed.
+fn revoke_here(
+    config: &Config,
+    authenticator: &Arc<Authenticator>,
+    registry: &Arc<Registry>,
+    clock: &SharedClock,
+) -> accounts::Announce {
+    let (authenticator, registry, clock) =
+        (Arc::clone(authenticator), Arc::clone(registry), Arc::clone(clock));
+    let access_ttl = config.accounts.access_ttl();
+    Arc::new(move |SessionRevoked { session, user }| {
+        let forget_at = accounts::revocation::forget_at(clock.now(), access_ttl);
+        authenticator.revoked().insert(session, forget_at);
+        registry.close_session(user, session);
+    })
+}
+
+/// What a revocation made on this node means: the same here, and a word to the other nodes.
+fn announce(
+    revoke: accounts::Announce,
+    membership: &Arc<Membership>,
+    working: &Shutdown,
+) -> accounts::Announce {
+    let (sender, mut queue) = tokio::sync::mpsc::channel::<SessionRevoked>(CONTROL_QUEUE_MAX);
+    let (membership, stop) = (Arc::clone(membership), working.clone());
+    working.spawn("accounts.announce", async move {
+        while let Some(Some(SessionRevoked { session, user })) = stop.unless_stopped(queue.recv()).await {
+            membership.broadcast(&Control::SessionRevoked { user, session }).await;
+        }
+    });
+    Arc::new(move |revoked| {
+        revoke(revoked);
+        // If the queue is full, the other nodes find it by their poll.
+        if sender.try_send(revoked).is_err() {
+            metrics::counter!("fanlight_revocation_announcements_dropped_total").increment(1);
+        }
+    })
+}
+
+fn on_control(registry: &Arc<Registry>, revoke: accounts::Announce) -> ControlListener {
+    let registry = Arc::clone(registry);
+    Arc::new(move |control| match control {
+        Control::SessionRevoked { user, session } => revoke(SessionRevoked { session, user }),
+        Control::DeviceConnected { user, device, connection } => {
+            registry.replace_device(user, &device, connection);
+        }
+    })
+}
+
+fn listen(
+    config: &Config,
+    routes: Router,
+    health: &Arc<Health>,
+    metrics: PrometheusHandle,
+    accepting: &Shutdown,
+    working: &Shutdown,
+) -> anyhow::Result<()> {
+    let header_timeout = Duration::from_millis(config.server.header_timeout_ms);
+    let public = Server {
+        listener: server::listen(config.server.listen)?,
+        router: routes,
+        proxies: config.server.proxies()?,
+        header_timeout,
+        connections_max: config.server.handshakes_max,
+    };
+    let internal = Server {
+        listener: server::listen(config.server.internal_listen)?,
+        router: ops::internal_routes(Arc::clone(health), metrics, accepting.clone()),
+        proxies: server::TrustedProxies::default(),
+        header_timeout,
+        connections_max: METRICS_CONNECTIONS_MAX,
+    };
+    accepting.spawn("http.public", public.run(accepting.clone()));
+    // Probes are answered until the end: the load balancer must see that this node drains.
+    working.spawn("http.internal", internal.run(working.clone()));
+    Ok(())
+}
+
+/// The API as an `OpenAPI` 3.1 document, from the same routes that are served.
+///
+/// # Panics
+/// Never: no part is asked anything.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut api = ApiDoc::openapi();
+    for part in
+        [accounts::openapi(), linking::openapi(), status::openapi(), devices::openapi(), ops::openapi()]
+    {
+        api.merge(part);
+    }
+    api
+}

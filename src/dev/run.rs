@@ -1,0 +1,146 @@
+//! `fanlight dev`: the cluster, two people in it, and what to try.
+
+#![expect(clippy::print_stdout, reason = "this is a command that talks to a person")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
+
+use super::cluster::{Cluster, ClusterOptions};
+use super::manifest::{self, Manifest};
+use super::seed::{self, User};
+use super::state::{self, StateDir};
+use super::watch::Watch;
+
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const NODES_MAX: i64 = 20;
+
+/// Starts a private cluster on this machine, with two linked people in it.
+#[derive(Debug, clap::Args)]
+pub struct DevOptions {
+    /// How many server processes.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=NODES_MAX))]
+    nodes: u16,
+    /// Where the load balancer listens, on 127.0.0.1.
+    #[arg(long, value_name = "P", default_value_t = 8080)]
+    port: u16,
+    /// Where data and logs are kept [default: `fanlight` in the XDG state home, or a folder below the temporary one].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Forget what an earlier run left in the state directory.
+    #[arg(long)]
+    fresh: bool,
+}
+
+/// Runs until Ctrl-C or SIGTERM, then stops everything it started.
+///
+/// # Errors
+/// When something is not installed, does not start, or another cluster uses the state directory.
+pub async fn run(options: DevOptions) -> anyhow::Result<()> {
+    let mut stop = Stop::listen()?;
+    let state = StateDir::open(&options.state.map_or_else(state::default_path, Ok)?)?;
+    let directory = state.path().to_path_buf();
+    if options.fresh {
+        state.clear()?;
+    }
+    // A manifest means that the cluster is ready; this one is from an earlier run.
+    state::remove(&manifest::file(&directory))?;
+
+    println!("Starting {} nodes in {} …", options.nodes, directory.display());
+    let starting = start(ClusterOptions {
+        nodes: options.nodes.into(),
+        port: Some(options.port),
+        state: Some(state),
+        binary: std::env::current_exe().context("cannot tell which program this is")?,
+        env: Vec::new(),
+    });
+    // Cancel-safe: dropping a half-started cluster ends what was started.
+    let (mut cluster, users) = tokio::select! {
+        started = starting => started?,
+        () = stop.asked() => return Ok(()),
+    };
+    Manifest::of(&cluster, &users).write(&directory)?;
+    introduce(&cluster, &users);
+
+    let watched = watch(&mut cluster, &users, &mut stop).await;
+    println!("Stopping …");
+    state::remove(&manifest::file(&directory))?;
+    // Cancel-safe: asked a second time, the cluster is dropped, which ends every process without waiting.
+    tokio::select! {
+        () = cluster.stop() => {}
+        () = stop.asked() => {}
+    }
+    watched
+}
+
+async fn start(options: ClusterOptions) -> anyhow::Result<(Cluster, Vec<User>)> {
+    let cluster = Cluster::start(options).await?;
+    let users = seed::people(&cluster.url()).await?;
+    Ok((cluster, users))
+}
+
+/// Keeps everything alive until somebody asks to stop.
+async fn watch(cluster: &mut Cluster, users: &[User], stop: &mut Stop) -> anyhow::Result<()> {
+    let mut watch = Watch::default();
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        // Cancel-safe: both only wait.
+        tokio::select! {
+            _ = look.tick() => {}
+            () = stop.asked() => return Ok(()),
+        }
+        let revived = watch.look(cluster).await;
+        if !revived.is_empty() {
+            println!("Started again: {}", revived.join(", "));
+            Manifest::of(cluster, users).write(cluster.state.path())?;
+        }
+    }
+}
+
+fn introduce(cluster: &Cluster, users: &[User]) {
+    let [ada, ben] = users else { return };
+    let url = cluster.url();
+    println!("\nFanlight is ready at {url}\n");
+    for node in &cluster.nodes {
+        println!("  {:<9} {}   health and metrics {}", node.name(), node.http(), node.internal());
+    }
+    println!("  fake FCM  {}   GET /log, POST /script", cluster.fcm.url());
+    println!("  Postgres  {}", cluster.postgres_url());
+    println!("  Redis     {}", cluster.redis.url());
+    println!("  state     {}   dev.json, fanlight.toml, logs\n", cluster.state.path().display());
+    for user in users {
+        println!("  {} {}   token {}\n", user.email, user.password, user.access_token);
+    }
+    println!(
+        "Try it: watch Ben's socket with any WebSocket client, change Ada's light, see what was pushed.\n"
+    );
+    println!("  websocat '{}/ws?token={}'\n", url.replace("http", "ws"), ben.access_token);
+    println!(
+        "  curl -X PATCH {url}/status -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{{\"status\":\"BUSY\"}}'\n",
+        ada.access_token
+    );
+    println!("  curl {}/log\n", cluster.fcm.url());
+    println!("Ctrl-C stops everything.");
+}
+
+/// The ways to ask this command to stop.
+struct Stop {
+    interrupt: Listener,
+    terminate: Listener,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        // Cancel-safe: both only wait.
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Two linked people with a phone each, made through the public API, as clients make them.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use reqwest::{Client, Method, StatusCode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct-horse-battery";
+const PEOPLE: [(&str, &str); 2] = [("ada@example.com", "Ada"), ("ben@example.com", "Ben")];
+const REQUEST_WITHIN: Duration = Duration::from_secs(15);
+
+/// A seeded person, with what is needed to act as them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    pub email: String,
+    pub password: String,
+    pub id: String,
+    pub access_token: String,
+}
+
+/// Registers the two, links them and registers a phone for each; what the last run did already stays as it is.
+///
+/// # Errors
+/// When the API answers something unexpected.
+pub async fn people(api: &str) -> anyhow::Result<Vec<User>> {
+    let api = Api { client: Client::builder().timeout(REQUEST_WITHIN).build()?, url: api.to_owned() };
+    let mut users = Vec::new();
+    for (email, name) in PEOPLE {
+        users.push(api.person(email, name).await.with_context(|| format!("cannot seed {email}"))?);
+    }
+    api.link(&users[0], &users[1]).await.context("cannot link the two")?;
+    Ok(users)
+}
+
+struct Api {
+    client: Client,
+    url: String,
+}
+
+impl Api {
+    async fn person(&self, email: &str, name: &str) -> anyhow::Result<User> {
+        let account = json!({"email": email, "password": PASSWORD, "displayName": name});
+        self.call(Method::POST, "/auth/register", None, &account, StatusCode::CONFLICT).await?;
+        let credentials = json!({"email": email, "password": PASSWORD});
+        let login = self.call(Method::POST, "/auth/login", None, &credentials, StatusCode::OK).await?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("the login lacks a field");
+        let user = User {
+            email: email.to_owned(),
+            password: PASSWORD.to_owned(),
+            id: text(&login["user"]["id"])?,
+            access_token: text(&login["accessToken"])?,
+        };
+        let word = name.to_lowercase();
+        let phone = json!({
+            "deviceId": format!("{word}-phone"), "fcmToken": format!("{word}-fcm-token"), "platform": "android",
+        });
+        self.call(Method::PUT, "/devices/fcm-token", Some(&user), &phone, StatusCode::OK).await?;
+        Ok(user)
+    }
+
+    async fn link(&self, owner: &User, other: &User) -> anyhow::Result<()> {
+        let session = self
+            .call(Method::POST, "/linking/sessions", Some(owner), &Value::Null, StatusCode::CONFLICT)
+            .await?;
+        // Without a code they are linked already.
+        if let Some(code) = session["linkCode"].as_str() {
+            let confirm = json!({ "linkCode": code });
+            self.call(Method::POST, "/linking/sessions/confirm", Some(other), &confirm, StatusCode::OK)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// One request; `also` is the status besides 2xx that is no failure.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        caller: Option<&User>,
+        body: &Value,
+        also: StatusCode,
+    ) -> anyhow::Result<Value> {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(user) = caller {
+            request = request.bearer_auth(&user.access_token);
+        }
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        if !status.is_success() && status != also {
+            bail!("{path} answered {status}: {text}");
+        }
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+}

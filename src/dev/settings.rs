@@ -1,0 +1,79 @@
+//! What all nodes of a private cluster are told: one overlay file in the state directory.
+//!
+//! A file, not the environment, so that other commands can use it too:
+//! `fanlight token --config STATE/fanlight.toml …`.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::state::{self, StateDir};
+use crate::domain::tokens::{self, KeyAlgorithm};
+
+/// Nobody wants to wait for a polite goodbye after Ctrl-C.
+const DRAIN_MS: u64 = 500;
+const STOP_TIMEOUT_MS: u64 = 3_000;
+
+/// Where the stores of the cluster are.
+pub struct Stores<'a> {
+    pub postgres: &'a str,
+    pub redis: &'a str,
+    pub fcm: &'a str,
+    /// The service account that the fake FCM knows, as JSON.
+    pub fcm_account: &'a str,
+}
+
+/// Writes the overlay file, with one signing key for all nodes that is made at the first start.
+///
+/// # Errors
+/// When the state directory cannot be written.
+pub fn write(state: &StateDir, stores: &Stores<'_>) -> anyhow::Result<PathBuf> {
+    let key = state.path().join("auth.pem");
+    if !key.exists() {
+        state::write_secret(&key, &tokens::generate_private_key(KeyAlgorithm::ES256))?;
+    }
+    let account = state.path().join("fcm-account.json");
+    state::replace_secret(&account, stores.fcm_account)?;
+    let settings = json!({
+        "environment": "development",
+        "server": {
+            "trusted_proxies": ["127.0.0.1"],
+            "drain_ms": DRAIN_MS,
+            "stop_timeout_ms": STOP_TIMEOUT_MS,
+        },
+        "auth": { "keys": [{ "kid": "dev", "algorithm": "ES256", "private_key_file": key }] },
+        "postgres": { "url": stores.postgres },
+        "redis": { "url": stores.redis },
+        "push": { "fcm": { "enabled": true, "base_url": stores.fcm, "service_account_file": account } },
+    });
+    let file = state.path().join("fanlight.toml");
+    state::replace_secret(&file, &toml::to_string(&settings)?)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::dev::fcm;
+    use crate::shutdown::Shutdown;
+
+    #[tokio::test]
+    async fn a_node_accepts_what_it_is_told() {
+        let state = StateDir::scratch().unwrap();
+        let shutdown = Shutdown::new();
+        let fcm = fcm::start(&shutdown, ([127, 0, 0, 1], 0).into(), fcm::Config::default()).await.unwrap();
+        let stores = Stores {
+            postgres: "postgres://fanlight:secret@127.0.0.1:20000/fanlight",
+            redis: "redis://127.0.0.1:20001/",
+            fcm: &fcm.url(),
+            fcm_account: fcm.service_account(),
+        };
+
+        let config = Config::load(Some(&write(&state, &stores).unwrap())).unwrap();
+
+        assert!(config.auth.key_ring().is_ok());
+        assert!(config.push.fcm.enabled);
+        shutdown.stop();
+    }
+}

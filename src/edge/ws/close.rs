@@ -1,0 +1,107 @@
+//! Why a connection ends: one table with the code, the reason, and what the client should do.
+
+use crate::delivery::mailbox::Farewell;
+
+macro_rules! closings {
+    ($($(#[$doc:meta])* $name:ident => $code:literal, $reason:literal, $advice:ident;)*) => {
+        /// Every way in which we end a connection.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Closing { $($(#[$doc])* $name,)* }
+
+        impl Closing {
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The status code of the close frame (RFC 6455 §7.4).
+            #[must_use]
+            pub fn code(self) -> u16 {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The reason in the close frame; stable, for people who read it.
+            #[must_use]
+            pub fn reason(self) -> &'static str {
+                match self { $(Self::$name => $reason,)* }
+            }
+
+            #[must_use]
+            pub fn advice(self) -> Advice {
+                match self { $(Self::$name => Advice::$advice,)* }
+            }
+        }
+    };
+}
+
+/// What a client should do after a close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Nothing: it was the client's wish, or its fault.
+    Stop,
+    /// Connect again with `since`, at once or after the hinted delay.
+    Resume,
+    /// Connect again with `since` after a growing, random delay.
+    BackOff,
+    /// Get a new access token, then connect again with `since`.
+    Refresh,
+}
+
+closings! {
+    /// The client closed.
+    Normal => 1000, "", Stop;
+    /// The node stops; another one takes the client.
+    Leaving => 1012, "Service restart", Resume;
+    ProtocolError => 1002, "Protocol error", Stop;
+    BinaryMessage => 1003, "Only text messages are understood", Stop;
+    InvalidText => 1007, "Text is not UTF-8", Stop;
+    MissingToken => 1008, "Missing JWT token", Stop;
+    InvalidToken => 1008, "Invalid JWT token", Stop;
+    TooManyConnections => 1008, "Too many connections", BackOff;
+    MessageTooBig => 1009, "Message too big", Stop;
+    Internal => 1011, "Internal error", BackOff;
+    /// What the client missed cannot be read now.
+    TryLater => 1013, "Try again later", BackOff;
+    /// The first frame was no valid `AUTH`, or came too late.
+    AuthenticationFailed => 4001, "Authentication failed", Stop;
+    HeartbeatLost => 4002, "Heartbeat lost", Resume;
+    SessionRevoked => 4003, "Session revoked", Stop;
+    Replaced => 4005, "Replaced by a newer connection of this device", Stop;
+    RateLimited => 4008, "Too many messages", BackOff;
+    SlowConsumer => 4009, "Too slow to take its events", Resume;
+    TokenExpired => 4010, "Token expired", Refresh;
+}
+
+impl From<Farewell> for Closing {
+    fn from(farewell: Farewell) -> Self {
+        match farewell {
+            Farewell::Leaving => Self::Leaving,
+            Farewell::Revoked => Self::SessionRevoked,
+            Farewell::Replaced => Self::Replaced,
+            Farewell::SlowConsumer => Self::SlowConsumer,
+        }
+    }
+}
+
+/// Whether a client may send this code in its close frame (RFC 6455 §7.4.1 and §7.4.2).
+#[must_use]
+pub fn is_valid_from_client(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_fits_a_close_frame() {
+        for closing in Closing::ALL {
+            assert!(closing.reason().len() <= 123, "{closing:?}");
+            assert!(is_valid_from_client(closing.code()), "{closing:?}");
+        }
+    }
+
+    #[test]
+    fn reserved_codes_are_refused() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
+            assert!(!is_valid_from_client(code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The settings of sockets.
+
+use anyhow::bail;
+use serde::Deserialize;
+
+use crate::delivery::mailbox::Bounds;
+use crate::edge::ws::socket::Limits;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// A connection that was silent this long is sent a ping.
+    pub heartbeat_ms: u64,
+    /// A connection that leaves a ping unanswered this long is taken for dead.
+    pub pong_timeout_ms: u64,
+    /// How long a client that sends its token in the first frame has for it.
+    pub auth_timeout_ms: u64,
+    /// A client that takes no bytes for this long is closed, and resumes.
+    pub write_timeout_ms: u64,
+    /// Frames that may wait for one connection.
+    pub queue_frames_max: usize,
+    /// Bytes that may wait for one connection.
+    pub queue_bytes_max: usize,
+    /// The largest message a client may send, over all its fragments.
+    pub message_bytes_max: usize,
+    /// The most fragments a message may have.
+    pub fragments_max: usize,
+    /// Messages (of any kind but pongs) a client may send per second, over time.
+    pub messages_per_second: u32,
+    /// Messages a client may send at once.
+    pub messages_burst: u32,
+    /// Connections that one node takes; further ones are answered 503.
+    pub connections_max: usize,
+    /// Connections that one user may have on one node; further ones are closed.
+    pub connections_per_user_max: usize,
+}
+
+impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let times = [self.heartbeat_ms, self.pong_timeout_ms, self.auth_timeout_ms, self.write_timeout_ms];
+        if times.contains(&0) {
+            bail!("sockets: every …_ms must be at least 1");
+        }
+        let counts = [
+            self.queue_frames_max,
+            self.message_bytes_max,
+            self.fragments_max,
+            self.messages_per_second as usize,
+            self.messages_burst as usize,
+            self.connections_max,
+            self.connections_per_user_max,
+        ];
+        if counts.contains(&0) {
+            bail!("sockets: every …_max, messages_per_second and messages_burst must be at least 1");
+        }
+        if self.queue_bytes_max < self.message_bytes_max {
+            bail!("sockets.queue_bytes_max must be at least sockets.message_bytes_max: one event has to fit");
+        }
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { message_bytes_max: self.message_bytes_max, fragments_max: self.fragments_max }
+    }
+
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds { frames_max: self.queue_frames_max, bytes_max: self.queue_bytes_max }
+    }
+}

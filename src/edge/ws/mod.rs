@@ -1,0 +1,19 @@
+//! The socket: the one place where clients hear of events.
+//!
+//! [`upgrade`] turns an HTTP request into a connection, [`socket`] reads and writes messages on it,
+//! [`session`] decides (without I/O) what each message, event and passing of time means, and
+//! [`connection`] does what it decided.
+
+pub mod close;
+mod config;
+mod connection;
+pub mod protocol;
+mod replay;
+mod session;
+pub mod socket;
+mod upgrade;
+mod wheel;
+
+pub use config::Config;
+pub use connection::{Parts, Sockets};
+pub use upgrade::{handshake, routes};

@@ -1,0 +1,211 @@
+//! What client and server say to each other besides events: flat JSON objects with a `type`.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::delivery::event::text_frame;
+use crate::domain::ids::{ConnectionId, NodeId};
+
+/// The sub-protocol of clients that confirm events themselves.
+pub const SUBPROTOCOL: &str = "fanlight.v1";
+
+/// What a client may say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// All events up to this seq are stored.
+    Ack {
+        seq: i64,
+    },
+    Ping,
+    Auth(Auth),
+}
+
+/// The token, in the first frame or as a renewal; `since` and `deviceId` count only in the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    pub token: String,
+    pub since: Option<i64>,
+    pub device: Option<String>,
+}
+
+/// A command that is not one, and what to say about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    Malformed,
+    Unknown,
+    MissingField(&'static str),
+}
+
+impl CommandError {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed_command",
+            Self::Unknown => "unknown_command",
+            Self::MissingField(_) => "invalid_command",
+        }
+    }
+
+    fn message(self) -> String {
+        match self {
+            Self::Malformed => "A command is one JSON object with a `type`".into(),
+            Self::Unknown => "This command is not known".into(),
+            Self::MissingField(field) => format!("This command needs a valid `{field}`"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawCommand<'a> {
+    r#type: String,
+    #[serde(borrow, default)]
+    r#ref: Option<&'a RawValue>,
+    #[serde(default)]
+    seq: Option<i64>,
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    since: Option<i64>,
+    #[serde(default)]
+    device_id: Option<String>,
+}
+
+/// Longer references are not repeated: an answer must not cost more than its question.
+const REF_BYTES_MAX: usize = 128;
+
+/// Reads a command and the `ref` that its answer repeats.
+pub fn parse(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
+    let raw: RawCommand<'_> = match serde_json::from_str(text) {
+        Ok(raw) => raw,
+        Err(_) => return (Err(CommandError::Malformed), None),
+    };
+    let reference = raw.r#ref.filter(|reference| reference.get().len() <= REF_BYTES_MAX);
+    let command = match raw.r#type.as_str() {
+        "ACK" => raw.seq.map(|seq| Command::Ack { seq }).ok_or(CommandError::MissingField("seq")),
+        "PING" => Ok(Command::Ping),
+        "AUTH" => match raw.token {
+            Some(token) => Ok(Command::Auth(Auth { token, since: raw.since, device: raw.device_id })),
+            None => Err(CommandError::MissingField("token")),
+        },
+        _ => Err(CommandError::Unknown),
+    };
+    (command, reference)
+}
+
+/// What the client may do on this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WelcomeLimits {
+    pub message_bytes_max: usize,
+    pub messages_per_second: u32,
+    pub messages_burst: u32,
+}
+
+/// Why a client must read the state instead of its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResyncReason {
+    /// It missed more events than are replayed.
+    TooFarBehind,
+    /// What it missed is no longer kept.
+    BeyondRetention,
+    /// It has seen more than the database knows: that was restored from a backup.
+    AheadOfServer,
+}
+
+impl ResyncReason {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooFarBehind => "too_far_behind",
+            Self::BeyondRetention => "beyond_retention",
+            Self::AheadOfServer => "ahead_of_server",
+        }
+    }
+}
+
+/// What the server says.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+pub enum Reply<'a> {
+    Welcome {
+        connection_id: ConnectionId,
+        node: NodeId,
+        /// The last seq of the user's sequence.
+        seq: i64,
+        heartbeat_ms: u64,
+        limits: WelcomeLimits,
+    },
+    /// Read the state by REST; events go on after `fromSeq`.
+    Resync {
+        reason: ResyncReason,
+        from_seq: i64,
+    },
+    Ok {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a RawValue>,
+    },
+    Error {
+        code: &'a str,
+        message: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a RawValue>,
+    },
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a RawValue>,
+    },
+    Draining {
+        reconnect_after_ms: u64,
+    },
+}
+
+impl<'a> Reply<'a> {
+    pub fn refusal(error: CommandError, reference: Option<&'a RawValue>) -> Self {
+        Self::Error { code: error.code(), message: error.message(), r#ref: reference }
+    }
+
+    #[must_use]
+    pub fn frame(&self) -> Bytes {
+        text_frame(&serde_json::to_string(self).expect("a reply is a plain enum of strings and numbers"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_with_their_reference() {
+        let (command, reference) = parse(r#"{"type":"ACK","seq":7,"ref":"a1","future":[1]}"#);
+        assert_eq!(command, Ok(Command::Ack { seq: 7 }));
+        assert_eq!(reference.map(RawValue::get), Some(r#""a1""#));
+    }
+
+    #[test]
+    fn what_is_not_a_command_is_named() {
+        let cases = [
+            ("", CommandError::Malformed),
+            ("[]", CommandError::Malformed),
+            (r#"{"type":"ACK","type":"PING"}"#, CommandError::Malformed),
+            (r#"{"type":"ACK","seq":1.5}"#, CommandError::Malformed),
+            (r#"{"type":"NOPE"}"#, CommandError::Unknown),
+            (r#"{"type":"ACK"}"#, CommandError::MissingField("seq")),
+            (r#"{"type":"AUTH"}"#, CommandError::MissingField("token")),
+        ];
+        for (text, error) in cases {
+            assert_eq!(parse(text).0, Err(error), "{text}");
+        }
+        assert_eq!(parse(&"[".repeat(10_000)).0, Err(CommandError::Malformed));
+    }
+
+    #[test]
+    fn replies_look_as_documented() {
+        let resync = Reply::Resync { reason: ResyncReason::TooFarBehind, from_seq: 9 };
+        let text = serde_json::to_string(&resync).unwrap();
+        assert_eq!(text, r#"{"type":"RESYNC","reason":"too_far_behind","fromSeq":9}"#);
+        let draining = serde_json::to_string(&Reply::Draining { reconnect_after_ms: 5 }).unwrap();
+        assert_eq!(draining, r#"{"type":"DRAINING","reconnectAfterMs":5}"#);
+    }
+}

@@ -1,0 +1,94 @@
+//! What a connection missed, read from Postgres page by page.
+//!
+//! The connection is in the registry before its replay starts. Events that are committed meanwhile only tell
+//! it that there is more to read, so the seam between replay and live has neither gap nor repetition.
+
+use crate::db::PgPool;
+use crate::delivery::mailbox::Numbered;
+use crate::delivery::outbox;
+use crate::domain::ids::UserId;
+use crate::edge::ws::protocol::ResyncReason;
+
+/// Reads a user's events for a connection.
+#[derive(Clone)]
+pub struct Replay {
+    pub pool: PgPool,
+    /// A client that missed more is told to resync.
+    pub events_max: i64,
+    pub page_events: i64,
+}
+
+/// Where a new connection starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It saw everything up to `after`, and gets what came since.
+    Resume { after: i64 },
+    /// It said nothing of what it saw, and gets what is not settled among the events up to `last_seq`.
+    Unsettled { last_seq: i64 },
+    /// It must read the state; events go on after `last_seq`.
+    Resync { reason: ResyncReason, last_seq: i64 },
+}
+
+impl Replay {
+    /// Decides where a connection starts. Also returns the last seq of the user.
+    pub async fn start(&self, user: UserId, since: Option<i64>) -> Result<(Start, i64), sqlx::Error> {
+        let position = outbox::position(&self.pool, user, since.unwrap_or(0)).await?;
+        Ok((start(since, position, self.events_max), position.last_seq))
+    }
+
+    /// The next page after `after`.
+    pub async fn page(&self, user: UserId, after: i64) -> Result<Vec<Numbered>, sqlx::Error> {
+        outbox::read_after(&self.pool, user, after, self.page_events).await
+    }
+
+    /// The next page of unsettled events after `after`, up to `up_to`.
+    pub async fn unsettled_page(
+        &self,
+        user: UserId,
+        after: i64,
+        up_to: i64,
+    ) -> Result<Vec<Numbered>, sqlx::Error> {
+        outbox::read_unsettled(&self.pool, user, after, up_to, self.page_events).await
+    }
+}
+
+fn start(since: Option<i64>, position: outbox::Position, events_max: i64) -> Start {
+    let last_seq = position.last_seq;
+    let Some(since) = since.map(|since| since.max(0)) else { return Start::Unsettled { last_seq } };
+    let resync = |reason| Start::Resync { reason, last_seq };
+    if since > last_seq {
+        resync(ResyncReason::AheadOfServer)
+    } else if last_seq - since > events_max {
+        resync(ResyncReason::TooFarBehind)
+    } else if since < last_seq && position.first_kept_seq != Some(since + 1) {
+        resync(ResyncReason::BeyondRetention)
+    } else {
+        Start::Resume { after: since }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::outbox::Position;
+
+    #[test]
+    fn a_start_is_never_a_silent_gap() {
+        let at = |last_seq, first_kept_seq| Position { last_seq, first_kept_seq };
+        let resync = |reason, last_seq| Start::Resync { reason, last_seq };
+        let cases = [
+            (None, at(5, Some(1)), Start::Unsettled { last_seq: 5 }),
+            (Some(5), at(5, None), Start::Resume { after: 5 }),
+            (Some(3), at(5, Some(4)), Start::Resume { after: 3 }),
+            (Some(-7), at(0, None), Start::Resume { after: 0 }),
+            (Some(3), at(5, Some(5)), resync(ResyncReason::BeyondRetention, 5)),
+            (Some(3), at(5, None), resync(ResyncReason::BeyondRetention, 5)),
+            (Some(6), at(5, None), resync(ResyncReason::AheadOfServer, 5)),
+            (Some(0), at(5_000, Some(1)), resync(ResyncReason::TooFarBehind, 5_000)),
+            (Some(i64::MAX), at(5, None), resync(ResyncReason::AheadOfServer, 5)),
+        ];
+        for (since, position, expected) in cases {
+            assert_eq!(start(since, position, 1_000), expected, "{since:?} {position:?}");
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! One connection's decisions, without I/O: what to do about a message, an event, and the passing of time.
+//!
+//! Invariants: `confirmed_seq <= sent_seq`, both only grow; an event is written only if its seq follows the
+//! last one written, so that what the client sees is in order, without gap and without repetition.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::edge::ws::close::Closing;
+use crate::edge::ws::protocol::{self, Auth, Command, Reply};
+use crate::edge::ws::socket::{Message, close_frame, ping_frame, pong_frame};
+
+/// How this client confirms events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// By the pong that any WebSocket library sends.
+    Pong,
+    /// By `ACK`, once it has stored them (sub-protocol `fanlight.v1`).
+    Ack,
+}
+
+/// The numbers a session is run by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub heartbeat: Duration,
+    pub pong_timeout: Duration,
+    pub messages_per_second: u32,
+    pub messages_burst: u32,
+}
+
+/// What the connection should do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    Write(Bytes),
+    /// Everything up to this seq is with the client.
+    Confirm(i64),
+    /// Verify a new token for this connection, then write the answer.
+    Renew {
+        auth: Auth,
+        answer: Bytes,
+    },
+    Close(Closing),
+    /// Answer the client's close frame with the same code, and end.
+    CloseBack(Option<u16>),
+}
+
+/// What to do about an event that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is the next one.
+    Next,
+    /// It was written already.
+    Seen,
+    /// Events before it are missing.
+    Ahead,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PingInFlight {
+    /// What its pong confirms; `None`: only life.
+    seq: Option<i64>,
+    sent_at: Instant,
+}
+
+pub struct Session {
+    rules: Rules,
+    receipt: Receipt,
+    sent_seq: i64,
+    confirmed_seq: i64,
+    ping: Option<PingInFlight>,
+    heard_at: Instant,
+    expires_at: Instant,
+    /// Messages that the client may still send at once, as of `allowance_at`.
+    allowance: f64,
+    allowance_at: Instant,
+}
+
+impl Session {
+    pub fn new(rules: Rules, receipt: Receipt, expires_at: Instant, now: Instant) -> Self {
+        Self {
+            rules,
+            receipt,
+            sent_seq: 0,
+            confirmed_seq: 0,
+            ping: None,
+            heard_at: now,
+            expires_at,
+            allowance: f64::from(rules.messages_burst),
+            allowance_at: now,
+        }
+    }
+
+    pub fn sent_seq(&self) -> i64 {
+        self.sent_seq
+    }
+
+    /// The sequence goes on after `seq`: the client has seen what came before, or was told to read the state.
+    pub fn start_after(&mut self, seq: i64) {
+        self.sent_seq = seq;
+        self.confirmed_seq = seq;
+    }
+
+    /// Up to `seq` there is nothing left that this client must be sent.
+    pub fn skip_to(&mut self, seq: i64) {
+        if self.confirmed_seq == self.sent_seq {
+            self.confirmed_seq = self.confirmed_seq.max(seq);
+        }
+        self.sent_seq = self.sent_seq.max(seq);
+    }
+
+    pub fn place(&self, seq: i64) -> Place {
+        match seq - self.sent_seq {
+            ..=0 => Place::Seen,
+            1 => Place::Next,
+            _ => Place::Ahead,
+        }
+    }
+
+    /// Notes that events up to `seq` were written. Returns the ping that asks for their receipt, unless one
+    /// is on its way: its pong brings the next.
+    pub fn wrote(&mut self, seq: i64, now: Instant) -> Option<Bytes> {
+        self.sent_seq = self.sent_seq.max(seq);
+        self.ask_for_receipt(now)
+    }
+
+    fn ask_for_receipt(&mut self, now: Instant) -> Option<Bytes> {
+        if self.receipt != Receipt::Pong || self.confirmed_seq >= self.sent_seq {
+            return None;
+        }
+        if self.ping.is_some_and(|ping| ping.seq.is_some()) {
+            return None;
+        }
+        self.ping = Some(PingInFlight { seq: Some(self.sent_seq), sent_at: now });
+        Some(ping_frame(self.sent_seq.to_string().as_bytes()))
+    }
+
+    pub fn on_message(&mut self, message: Message, now: Instant) -> Vec<Action> {
+        self.heard_at = now;
+        if !matches!(message, Message::Pong(_) | Message::Close(_)) && !self.spend_allowance(now) {
+            return vec![Action::Close(Closing::RateLimited)];
+        }
+        match message {
+            Message::Text(text) => self.on_text(&text),
+            Message::Binary(_) => vec![Action::Close(Closing::BinaryMessage)],
+            Message::Ping(payload) => vec![Action::Write(pong_frame(&payload))],
+            Message::Pong(payload) => self.on_pong(&payload, now),
+            Message::Close(code) => vec![Action::CloseBack(code)],
+        }
+    }
+
+    fn on_text(&mut self, text: &str) -> Vec<Action> {
+        let (command, reference) = protocol::parse(text);
+        match command {
+            Ok(Command::Ping) => vec![Action::Write(Reply::Pong { r#ref: reference }.frame())],
+            Ok(Command::Auth(auth)) => {
+                vec![Action::Renew { auth, answer: Reply::Ok { r#ref: reference }.frame() }]
+            }
+            Ok(Command::Ack { seq }) if (0..=self.sent_seq).contains(&seq) => {
+                self.confirm(seq).map(Action::Confirm).into_iter().collect()
+            }
+            Ok(Command::Ack { .. }) => {
+                let message = "ACK names a seq that was not sent on this connection".into();
+                vec![Action::Write(Reply::Error { code: "invalid_ack", message, r#ref: reference }.frame())]
+            }
+            Err(error) => vec![Action::Write(Reply::refusal(error, reference).frame())],
+        }
+    }
+
+    fn on_pong(&mut self, payload: &[u8], now: Instant) -> Vec<Action> {
+        let Some(ping) = self.ping.take() else { return Vec::new() };
+        let expected = ping.seq.map(|seq| seq.to_string()).unwrap_or_default();
+        if payload != expected.as_bytes() {
+            // Not the answer to our ping: an unsolicited pong proves life, and nothing else.
+            self.ping = Some(ping);
+            return Vec::new();
+        }
+        let mut actions = Vec::new();
+        if let Some(seq) = ping.seq.and_then(|seq| self.confirm(seq)) {
+            actions.push(Action::Confirm(seq));
+        }
+        actions.extend(self.ask_for_receipt(now).map(Action::Write));
+        actions
+    }
+
+    /// Moves the confirmation forward; `None` if it is there already.
+    fn confirm(&mut self, seq: i64) -> Option<i64> {
+        let seq = seq.min(self.sent_seq);
+        (seq > self.confirmed_seq).then(|| {
+            self.confirmed_seq = seq;
+            seq
+        })
+    }
+
+    /// A token bucket: refills with time, holds at most a burst.
+    fn spend_allowance(&mut self, now: Instant) -> bool {
+        let refill =
+            now.duration_since(self.allowance_at).as_secs_f64() * f64::from(self.rules.messages_per_second);
+        self.allowance = (self.allowance + refill).min(f64::from(self.rules.messages_burst));
+        self.allowance_at = now;
+        if self.allowance < 1.0 {
+            return false;
+        }
+        self.allowance -= 1.0;
+        true
+    }
+
+    /// Time has passed.
+    pub fn on_tick(&mut self, now: Instant) -> Vec<Action> {
+        if now >= self.expires_at {
+            return vec![Action::Close(Closing::TokenExpired)];
+        }
+        match self.ping {
+            Some(ping) if now >= self.dead_at(ping) => vec![Action::Close(Closing::HeartbeatLost)],
+            None if now >= self.heard_at + self.rules.heartbeat => {
+                self.ping = Some(PingInFlight { seq: None, sent_at: now });
+                vec![Action::Write(ping_frame(b""))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Anything the client says after a ping proves that it lives, even before the pong.
+    fn dead_at(&self, ping: PingInFlight) -> Instant {
+        ping.sent_at.max(self.heard_at) + self.rules.pong_timeout
+    }
+
+    /// When to call [`Session::on_tick`] at the latest.
+    pub fn next_tick(&self) -> Instant {
+        let silence = match self.ping {
+            Some(ping) => self.dead_at(ping),
+            None => self.heard_at + self.rules.heartbeat,
+        };
+        silence.min(self.expires_at)
+    }
+
+    pub fn renew(&mut self, expires_at: Instant) {
+        self.expires_at = expires_at;
+    }
+}
+
+/// The frame that ends a connection for this reason.
+pub fn farewell_frame(closing: Closing) -> Bytes {
+    close_frame(closing.code(), closing.reason())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        heartbeat: Duration::from_secs(25),
+        pong_timeout: Duration::from_secs(20),
+        messages_per_second: 20,
+        messages_burst: 60,
+    };
+
+    fn session(receipt: Receipt) -> (Session, Instant) {
+        let now = Instant::now();
+        (Session::new(RULES, receipt, now + Duration::from_secs(900), now), now)
+    }
+
+    fn pong(payload: &'static str) -> Message {
+        Message::Pong(Bytes::from_static(payload.as_bytes()))
+    }
+
+    #[test]
+    fn pings_coalesce_and_a_pong_confirms_all_up_to_its_seq() {
+        let (mut session, now) = session(Receipt::Pong);
+        assert_eq!(session.wrote(1, now), Some(ping_frame(b"1")));
+        assert_eq!(session.wrote(2, now), None);
+        assert_eq!(session.wrote(3, now), None);
+        let actions = session.on_message(pong("1"), now);
+        assert_eq!(actions, vec![Action::Confirm(1), Action::Write(ping_frame(b"3"))]);
+        assert_eq!(session.on_message(pong("3"), now), vec![Action::Confirm(3)]);
+    }
+
+    #[test]
+    fn a_forged_pong_confirms_nothing() {
+        let (mut session, now) = session(Receipt::Pong);
+        session.wrote(1, now);
+        assert_eq!(session.on_message(pong("99"), now), vec![]);
+        assert_eq!(session.on_message(pong("1"), now), vec![Action::Confirm(1)]);
+        assert_eq!(session.on_message(pong("1"), now), vec![]);
+    }
+
+    #[test]
+    fn a_client_that_acknowledges_is_not_confirmed_by_pongs() {
+        let (mut session, now) = session(Receipt::Ack);
+        assert_eq!(session.wrote(5, now), None);
+        assert_eq!(session.on_message(pong("5"), now), vec![]);
+        let ack = Message::Text(r#"{"type":"ACK","seq":5}"#.into());
+        assert_eq!(session.on_message(ack.clone(), now), vec![Action::Confirm(5)]);
+        assert_eq!(session.on_message(ack, now), vec![]);
+    }
+
+    #[test]
+    fn an_ack_beyond_what_was_sent_is_refused() {
+        let (mut session, now) = session(Receipt::Ack);
+        session.wrote(5, now);
+        for seq in ["6", "-1", "9223372036854775807"] {
+            let ack = Message::Text(format!(r#"{{"type":"ACK","seq":{seq}}}"#));
+            assert!(matches!(session.on_message(ack, now)[..], [Action::Write(_)]), "{seq}");
+        }
+    }
+
+    #[test]
+    fn only_the_next_seq_is_written() {
+        let (mut session, now) = session(Receipt::Pong);
+        session.start_after(10);
+        assert_eq!(session.place(10), Place::Seen);
+        assert_eq!(session.place(11), Place::Next);
+        assert_eq!(session.place(12), Place::Ahead);
+        session.wrote(11, now);
+        assert_eq!(session.place(12), Place::Next);
+    }
+
+    #[test]
+    fn silence_is_answered_by_a_ping_and_then_by_the_end() {
+        let (mut session, start) = session(Receipt::Pong);
+        assert_eq!(session.on_tick(start + Duration::from_secs(24)), vec![]);
+        let pinged = start + Duration::from_secs(25);
+        assert_eq!(session.on_tick(pinged), vec![Action::Write(ping_frame(b""))]);
+        assert_eq!(session.next_tick(), pinged + RULES.pong_timeout);
+        assert_eq!(session.on_tick(pinged + RULES.pong_timeout), vec![Action::Close(Closing::HeartbeatLost)]);
+    }
+
+    #[test]
+    fn a_client_that_answers_stays() {
+        let (mut session, start) = session(Receipt::Pong);
+        let mut now = start;
+        for _ in 0..30 {
+            now = session.next_tick();
+            match session.on_tick(now).as_slice() {
+                [Action::Write(_)] => assert_eq!(session.on_message(pong(""), now), vec![]),
+                [Action::Close(Closing::TokenExpired)] => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(now, start + Duration::from_secs(900));
+    }
+
+    #[test]
+    fn a_flood_ends_the_connection_but_pongs_are_free() {
+        let (mut session, now) = session(Receipt::Pong);
+        for _ in 0..1_000 {
+            assert_eq!(session.on_message(pong("x"), now), vec![]);
+        }
+        let ping = || Message::Ping(Bytes::new());
+        for _ in 0..RULES.messages_burst {
+            assert!(matches!(session.on_message(ping(), now)[..], [Action::Write(_)]));
+        }
+        assert_eq!(session.on_message(ping(), now), vec![Action::Close(Closing::RateLimited)]);
+        let later = now + Duration::from_secs(1);
+        assert!(matches!(session.on_message(ping(), later)[..], [Action::Write(_)]));
+    }
+
+    #[test]
+    fn an_expired_token_ends_the_connection_unless_renewed() {
+        let (mut session, now) = session(Receipt::Pong);
+        session.renew(now + Duration::from_secs(1_000));
+        assert_ne!(
+            session.on_tick(now + Duration::from_secs(900)),
+            vec![Action::Close(Closing::TokenExpired)]
+        );
+        assert_eq!(
+            session.on_tick(now + Duration::from_secs(1_000)),
+            vec![Action::Close(Closing::TokenExpired)]
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! Messages on a TCP connection that has completed the WebSocket handshake.
+//!
+//! Frames are read by `fastwebsockets`; this module refuses what its release 0.10 lets pass (unmasked
+//! frames, long control frames, endless or interleaved fragments, broken text in fragments), each with the
+//! close code of RFC 6455. Writing is plain: our frames are finished bytes, the same for every receiver.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::edge::ws::close::{Closing, is_valid_from_client};
+
+/// RFC 6455 §5.5.
+const CONTROL_PAYLOAD_MAX: usize = 125;
+const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one message, over all its fragments.
+    pub message_bytes_max: usize,
+    pub fragments_max: usize,
+}
+
+/// What a client sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    Text(String),
+    Binary(Bytes),
+    Ping(Bytes),
+    Pong(Bytes),
+    /// The code of its close frame, or `None` if it had none.
+    Close(Option<u16>),
+}
+
+/// Why nothing more can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The peer broke the protocol: say so with this code, then end.
+    Refused(Closing),
+    /// The connection is gone.
+    Gone,
+}
+
+/// The reading half. Its futures are **not** cancel-safe: keep one until it returns.
+pub struct Reader<R> {
+    frames: WebSocketRead<R>,
+    limits: Limits,
+    partial: Option<Partial>,
+}
+
+/// A message whose last fragment has not come yet.
+struct Partial {
+    opcode: OpCode,
+    payload: BytesMut,
+    fragments: usize,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    pub fn new(stream: R, limits: Limits) -> Self {
+        let (mut frames, _) = fastwebsockets::after_handshake_split(stream, tokio::io::sink(), Role::Server);
+        frames.set_auto_close(false);
+        frames.set_auto_pong(false);
+        // Its test is `>=`, and it reserves the claimed length at once: this is also the guard of our memory.
+        frames.set_max_message_size(limits.message_bytes_max + 1);
+        Self { frames, limits, partial: None }
+    }
+
+    /// The next whole message.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing can be read after it.
+    pub async fn message(&mut self) -> Result<Message, ReadError> {
+        loop {
+            let mut never = |_: Frame<'_>| async { Ok::<(), std::io::Error>(()) };
+            let mut frame = self.frames.read_frame(&mut never).await.map_err(|error| refuse(&error))?;
+            let (fin, opcode, masked) = (frame.fin, frame.opcode, is_masked(&mut frame));
+            let payload = into_bytes(frame);
+            if !masked {
+                return Err(ReadError::Refused(Closing::ProtocolError));
+            }
+            if let Some(message) = self.accept(fin, opcode, payload)? {
+                return Ok(message);
+            }
+        }
+    }
+
+    fn accept(&mut self, fin: bool, opcode: OpCode, payload: BytesMut) -> Result<Option<Message>, ReadError> {
+        match opcode {
+            OpCode::Ping | OpCode::Pong | OpCode::Close => control(opcode, payload).map(Some),
+            OpCode::Text | OpCode::Binary if self.partial.is_some() => {
+                Err(ReadError::Refused(Closing::ProtocolError))
+            }
+            OpCode::Text | OpCode::Binary if fin => whole(opcode, payload).map(Some),
+            OpCode::Text | OpCode::Binary => {
+                self.partial = Some(Partial { opcode, payload, fragments: 1 });
+                Ok(None)
+            }
+            OpCode::Continuation => self.continuation(fin, &payload),
+        }
+    }
+
+    fn continuation(&mut self, fin: bool, payload: &[u8]) -> Result<Option<Message>, ReadError> {
+        let mut partial = self.partial.take().ok_or(ReadError::Refused(Closing::ProtocolError))?;
+        partial.fragments += 1;
+        let too_big = partial.payload.len() + payload.len() > self.limits.message_bytes_max;
+        if too_big || partial.fragments > self.limits.fragments_max {
+            return Err(ReadError::Refused(Closing::MessageTooBig));
+        }
+        partial.payload.extend_from_slice(payload);
+        if fin {
+            return whole(partial.opcode, partial.payload).map(Some);
+        }
+        self.partial = Some(partial);
+        Ok(None)
+    }
+}
+
+fn whole(opcode: OpCode, payload: BytesMut) -> Result<Message, ReadError> {
+    if opcode == OpCode::Binary {
+        return Ok(Message::Binary(payload.freeze()));
+    }
+    // A copy, so that the text does not pin the connection's read buffer.
+    match std::str::from_utf8(&payload) {
+        Ok(text) => Ok(Message::Text(text.to_owned())),
+        Err(_) => Err(ReadError::Refused(Closing::InvalidText)),
+    }
+}
+
+fn control(opcode: OpCode, payload: BytesMut) -> Result<Message, ReadError> {
+    if payload.len() > CONTROL_PAYLOAD_MAX {
+        return Err(ReadError::Refused(Closing::ProtocolError));
+    }
+    match opcode {
+        OpCode::Ping => Ok(Message::Ping(payload.freeze())),
+        OpCode::Pong => Ok(Message::Pong(payload.freeze())),
+        _ => close_code(&payload).map(Message::Close),
+    }
+}
+
+/// The code in a close frame's payload (RFC 6455 §5.5.1).
+fn close_code(payload: &[u8]) -> Result<Option<u16>, ReadError> {
+    match payload {
+        [] => Ok(None),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !is_valid_from_client(code) {
+                return Err(ReadError::Refused(Closing::ProtocolError));
+            }
+            if std::str::from_utf8(reason).is_err() {
+                return Err(ReadError::Refused(Closing::InvalidText));
+            }
+            Ok(Some(code))
+        }
+        [_] => Err(ReadError::Refused(Closing::ProtocolError)),
+    }
+}
+
+/// Whether the frame came masked: `fastwebsockets` shows that only in the header it would write.
+fn is_masked(frame: &mut Frame<'_>) -> bool {
+    const MASK_BIT: u8 = 0x80;
+    let mut head = [0; 16];
+    frame.fmt_head(&mut head);
+    head[1] & MASK_BIT != 0
+}
+
+fn into_bytes(frame: Frame<'_>) -> BytesMut {
+    match frame.payload {
+        fastwebsockets::Payload::Bytes(bytes) => bytes,
+        other => BytesMut::from(&*other),
+    }
+}
+
+fn refuse(error: &WebSocketError) -> ReadError {
+    match error {
+        WebSocketError::UnexpectedEOF | WebSocketError::IoError(_) | WebSocketError::ConnectionClosed => {
+            ReadError::Gone
+        }
+        WebSocketError::FrameTooLarge => ReadError::Refused(Closing::MessageTooBig),
+        WebSocketError::InvalidUTF8 => ReadError::Refused(Closing::InvalidText),
+        _ => ReadError::Refused(Closing::ProtocolError),
+    }
+}
+
+/// A ping frame; a client answers it with the same payload once it has read all that came before.
+#[must_use]
+pub fn ping_frame(payload: &[u8]) -> Bytes {
+    control_frame(0x89, payload)
+}
+
+#[must_use]
+pub fn pong_frame(payload: &[u8]) -> Bytes {
+    control_frame(0x8A, payload)
+}
+
+#[must_use]
+pub fn close_frame(code: u16, reason: &str) -> Bytes {
+    let mut payload = BytesMut::with_capacity(2 + reason.len());
+    payload.put_u16(code);
+    payload.put_slice(reason.as_bytes());
+    control_frame(0x88, &payload)
+}
+
+fn control_frame(first_byte: u8, payload: &[u8]) -> Bytes {
+    let payload = &payload[..payload.len().min(CONTROL_PAYLOAD_MAX)];
+    let mut frame = BytesMut::with_capacity(2 + payload.len());
+    frame.put_u8(first_byte);
+    frame.put_u8(u8::try_from(payload.len()).expect("bounded above"));
+    frame.put_slice(payload);
+    frame.freeze()
+}
+
+/// Ends the connection in order: our close frame, the end of our stream, then the rest of theirs, because a
+/// TCP reset for unread bytes would destroy the close frame on its way.
+pub async fn finish<R, W>(reader: &mut R, writer: &mut W, frame: Option<Bytes>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    if let Some(frame) = frame
+        && writer.write_all(&frame).await.is_err()
+    {
+        return;
+    }
+    if writer.shutdown().await.is_ok() {
+        // Their close frame and whatever they sent before it: read to be thrown away.
+        let _discarded = tokio::io::copy(&mut reader.take(DRAIN_BYTES_MAX), &mut tokio::io::sink()).await;
+    }
+}

@@ -1,0 +1,230 @@
+//! From an HTTP request to a WebSocket connection (RFC 6455 §4.2).
+//!
+//! A bad or missing token is accepted here and closed with a reason afterwards, because a browser shows its
+//! page nothing of a refused handshake.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use axum::{Extension, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use hyper::upgrade::Parts;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use crate::edge::auth::{Authenticator, bearer_token};
+use crate::edge::http::problem::{ErrorCode, Problem};
+use crate::edge::ws::connection::{Credentials, Hello, Sockets, device_name};
+use crate::edge::ws::protocol::SUBPROTOCOL;
+use crate::edge::ws::session::Receipt;
+
+const SINCE_HEADER: &str = "fanlight-since";
+const TOKEN_PROTOCOL_PREFIX: &str = "bearer.";
+/// RFC 6455 §1.3.
+const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The socket's one route.
+pub fn routes(sockets: Arc<Sockets>) -> Router {
+    Router::new().route("/ws", any(handshake)).with_state(sockets)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters {
+    token: Option<String>,
+    since: Option<String>,
+    device_id: Option<String>,
+}
+
+/// Answers 101 and hands the connection over, or refuses.
+///
+/// # Errors
+/// 400 for a handshake that is not one, 403 for a foreign origin, 405, 426, and 503 when the node is full.
+pub async fn handshake(
+    State(sockets): State<Arc<Sockets>>,
+    Extension(authenticator): Extension<Arc<Authenticator>>,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    let result = prepare(&sockets, &authenticator, &request);
+    let outcome = match &result {
+        Ok(_) => "accepted",
+        Err(problem) => problem.code().as_str(),
+    };
+    metrics::counter!("fanlight_handshakes_total", "outcome" => outcome).increment(1);
+    let (response, hello) = result?;
+    let Some(admission) = sockets.admit() else {
+        return Err(Problem::new(ErrorCode::Overloaded).retry_after(std::time::Duration::from_secs(2)));
+    };
+
+    let upgrade = hyper::upgrade::on(&mut request);
+    // Nothing of the HTTP stage outlives the handshake: a kept header pins its whole buffer.
+    drop(request);
+    let shutdown = sockets.shutdown.clone();
+    shutdown.spawn_light(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(Parts { io, read_buf, .. }) => sockets.serve(io.into_inner(), read_buf, hello).await,
+            Err(_) => tracing::error!("an upgraded connection is not the TCP stream that was accepted"),
+        }
+        drop(admission);
+    });
+    Ok(response)
+}
+
+fn prepare(
+    sockets: &Sockets,
+    authenticator: &Authenticator,
+    request: &Request,
+) -> Result<(Response, Hello), Problem> {
+    let headers = request.headers();
+    let accept = check(request.method(), request.version(), headers)?;
+    if headers.contains_key(ORIGIN) && !authenticator.origins().allows_headers(headers) {
+        return Err(ErrorCode::ForeignOrigin.into());
+    }
+    let parameters = axum::extract::Query::<Parameters>::try_from_uri(request.uri())
+        .map_err(|error| Problem::new(ErrorCode::BadParameter).detail(error.body_text()))?
+        .0;
+    let offered = offered_protocols(headers);
+    let speaks_v1 = offered.contains(&SUBPROTOCOL);
+    let hello = Hello {
+        credentials: credentials(authenticator, headers, &offered, parameters.token.as_deref(), speaks_v1),
+        receipt: if speaks_v1 { Receipt::Ack } else { Receipt::Pong },
+        since: since(headers, parameters.since.as_deref())?,
+        device: parameters.device_id.and_then(device_name),
+    };
+    let mut response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(UPGRADE, "websocket")
+        .header(CONNECTION, "Upgrade")
+        .header(SEC_WEBSOCKET_ACCEPT, accept)
+        .body(Body::empty())
+        .expect("constant headers and base64 are valid");
+    if speaks_v1 {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    tracing::debug!(node.id = %sockets.node, "handshake");
+    Ok((response, hello))
+}
+
+/// Checks the handshake, and returns the proof that we understood it.
+fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<String, Problem> {
+    if method != Method::GET {
+        return Err(ErrorCode::MethodNotAllowed.into());
+    }
+    if !has_token(headers, &UPGRADE, "websocket") {
+        return Err(ErrorCode::UpgradeRequired.into());
+    }
+    let bad = |detail: &str| Problem::new(ErrorCode::BadUpgrade).detail(detail);
+    if version != Version::HTTP_11 {
+        return Err(bad("A WebSocket handshake needs HTTP/1.1"));
+    }
+    if !has_token(headers, &CONNECTION, "upgrade") {
+        return Err(bad("`Connection` must contain `Upgrade`"));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(ErrorCode::UpgradeRequired.into());
+    }
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return Err(bad("`Sec-WebSocket-Key` must be there once"));
+    };
+    if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
+        return Err(bad("`Sec-WebSocket-Key` must be 16 bytes in base64"));
+    }
+    Ok(accept_key(key.as_bytes()))
+}
+
+fn accept_key(key: &[u8]) -> String {
+    use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+
+    let mut digest = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    digest.update(key);
+    digest.update(ACCEPT_GUID);
+    STANDARD.encode(digest.finish())
+}
+
+/// The comma-separated items of all headers of this name.
+fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    items(headers, name).any(|item| item.eq_ignore_ascii_case(token))
+}
+
+fn offered_protocols(headers: &HeaderMap) -> Vec<&str> {
+    items(headers, &SEC_WEBSOCKET_PROTOCOL).collect()
+}
+
+fn credentials(
+    authenticator: &Authenticator,
+    headers: &HeaderMap,
+    offered: &[&str],
+    in_query: Option<&str>,
+    speaks_v1: bool,
+) -> Credentials {
+    let in_protocol = || offered.iter().find_map(|protocol| protocol.strip_prefix(TOKEN_PROTOCOL_PREFIX));
+    let token = bearer_token(headers).or_else(in_protocol).or(in_query).filter(|token| !token.is_empty());
+    match token.map(|token| authenticator.verify(token)) {
+        Some(Ok(claims)) => Credentials::Valid(claims),
+        Some(Err(_)) => Credentials::Invalid,
+        None if speaks_v1 => Credentials::Awaited,
+        None => Credentials::Missing,
+    }
+}
+
+fn since(headers: &HeaderMap, in_query: Option<&str>) -> Result<Option<i64>, Problem> {
+    let in_header = headers.get(SINCE_HEADER).and_then(|value| value.to_str().ok());
+    let refuse = |_| Problem::new(ErrorCode::BadParameter).detail("`since` must be a whole number");
+    in_query.or(in_header).map(str::parse).transpose().map_err(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_key_is_that_of_the_rfc() {
+        assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_handshake_that_is_not_one_is_refused() {
+        let good = [
+            (UPGRADE, "WebSocket"),
+            (CONNECTION, "keep-alive, Upgrade"),
+            (SEC_WEBSOCKET_VERSION, "13"),
+            (SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        let with = |name: &HeaderName, value: Option<&'static str>| {
+            let mut headers: HeaderMap =
+                good.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
+            headers.remove(name);
+            headers.extend(value.map(|value| (name.clone(), HeaderValue::from_static(value))));
+            check(&Method::GET, Version::HTTP_11, &headers).map_err(|problem| problem.code())
+        };
+        assert!(with(&ORIGIN, None).is_ok());
+        assert_eq!(with(&UPGRADE, None), Err(ErrorCode::UpgradeRequired));
+        assert_eq!(with(&UPGRADE, Some("h2c")), Err(ErrorCode::UpgradeRequired));
+        assert_eq!(with(&CONNECTION, Some("close")), Err(ErrorCode::BadUpgrade));
+        assert_eq!(with(&SEC_WEBSOCKET_VERSION, Some("8")), Err(ErrorCode::UpgradeRequired));
+        for key in [None, Some(""), Some("c2hvcnQ="), Some("not base64!"), Some("AAAAAAAAAAAAAAAAAAAAAAAA")] {
+            assert_eq!(with(&SEC_WEBSOCKET_KEY, key), Err(ErrorCode::BadUpgrade), "{key:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        assert!(check(&Method::POST, Version::HTTP_11, &headers).is_err());
+        assert!(check(&Method::GET, Version::HTTP_10, &headers).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! How often one may try to log in or to register.
+//!
+//! The tight limit is for one account from one address, so that a stranger who guesses locks out only
+//! himself. The two wide ones stop guessing from many addresses, and at many accounts. An address at which
+//! the account is or was signed in is exempt from the account's wide limit: its owner always gets in.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::config::Config;
+use super::error::AccountError;
+use super::model::Account;
+use crate::domain::ids::UserId;
+use crate::ports::throttle::{Limit, Throttle, Verdict};
+
+pub struct Limits {
+    throttle: Arc<dyn Throttle>,
+    per_account_and_address: Limit,
+    per_account: Limit,
+    per_address: Limit,
+    registrations: Limit,
+}
+
+/// The keys that one login is counted under.
+pub struct LoginKeys {
+    account_and_address: String,
+    account: String,
+    address: String,
+}
+
+impl LoginKeys {
+    /// `user` is whose account it is, if there is one: its e-mail address and its username count as one.
+    #[must_use]
+    pub fn new(account: &Account, user: Option<UserId>, address: IpAddr) -> Self {
+        let name = user.map_or_else(|| account.normalized().to_owned(), |user| user.to_string());
+        // Hashed: names of accounts do not belong into Redis.
+        let digest = digest::digest(&digest::SHA256, name.as_bytes());
+        let account = URL_SAFE_NO_PAD.encode(digest);
+        let network = network(address);
+        Self {
+            account_and_address: format!("login:{account}:{network}"),
+            account: format!("login:{account}"),
+            address: address_key(address),
+        }
+    }
+}
+
+impl Limits {
+    #[must_use]
+    pub fn new(throttle: Arc<dyn Throttle>, config: &Config) -> Self {
+        Self {
+            throttle,
+            per_account_and_address: config.per_account_and_address(),
+            per_account: config.per_account(),
+            per_address: config.per_address(),
+            registrations: config.registrations(),
+        }
+    }
+
+    /// Whether the address has failures left. Counts nothing, because many people may log in from one address.
+    pub async fn check_address(&self, address: IpAddr) -> Result<(), AccountError> {
+        allowed(self.throttle.check(&address_key(address), self.per_address).await?)
+    }
+
+    /// Counts an attempt before it is made: of many parallel guesses exactly the limit are tried.
+    pub async fn count_attempt(&self, keys: &LoginKeys, is_known_address: bool) -> Result<(), AccountError> {
+        allowed(self.throttle.hit(&keys.account_and_address, self.per_account_and_address).await?)?;
+        if is_known_address {
+            return Ok(());
+        }
+        allowed(self.throttle.hit(&keys.account, self.per_account).await?)
+    }
+
+    pub async fn count_failure(&self, keys: &LoginKeys) -> Result<(), AccountError> {
+        self.throttle.hit(&keys.address, self.per_address).await?;
+        Ok(())
+    }
+
+    /// Forgets what was counted against the account. Not against the address: an attacker would log in to an
+    /// account of his own between guesses.
+    pub async fn count_success(&self, keys: &LoginKeys) -> Result<(), AccountError> {
+        self.throttle.reset(&keys.account_and_address).await?;
+        self.throttle.reset(&keys.account).await?;
+        Ok(())
+    }
+
+    pub async fn count_registration(&self, address: IpAddr) -> Result<(), AccountError> {
+        let key = format!("register:{}", network(address));
+        allowed(self.throttle.hit(&key, self.registrations).await?)
+    }
+}
+
+fn address_key(address: IpAddr) -> String {
+    format!("login:{}", network(address))
+}
+
+fn allowed(verdict: Verdict) -> Result<(), AccountError> {
+    match verdict {
+        Verdict::Allowed => Ok(()),
+        Verdict::Refused { retry_after } => Err(AccountError::Throttled { retry_after }),
+    }
+}
+
+/// What one customer of a provider holds: one IPv4 address, or a /64 of IPv6 (RFC 6177), in CIDR notation.
+#[must_use]
+pub fn network(address: IpAddr) -> String {
+    const HOST_BITS: u32 = 64;
+    match address.to_canonical() {
+        IpAddr::V4(address) => format!("{address}/32"),
+        IpAddr::V6(address) => {
+            format!("{}/64", Ipv6Addr::from_bits(address.to_bits() >> HOST_BITS << HOST_BITS))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_in_one_v6_network_count_as_one_and_mapped_v4_as_v4() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:aaaa::1"), of("2001:db8:1:2:bbbb::2"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.7"), of("192.0.2.7"));
+        assert_ne!(of("192.0.2.7"), of("192.0.2.8"));
+    }
+}

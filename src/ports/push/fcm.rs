@@ -1,2 +1,0 @@
-pub struct Config;
-pub struct FcmGateway;
