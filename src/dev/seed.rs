@@ -31,7 +31,8 @@ pub struct User {
 /// # Errors
 /// When the API answers something unexpected.
 pub async fn people(api: &str, fcm: &FakeFcm) -> anyhow::Result<Vec<User>> {
-    let api = Api { client: Client::builder().timeout(REQUEST_WITHIN).no_proxy().build()?, url: api.to_owned() };
+    let api =
+        Api { client: Client::builder().timeout(REQUEST_WITHIN).no_proxy().build()?, url: api.to_owned() };
     let mut users = Vec::new();
     for (email, name) in PEOPLE {
         users.push(api.person(email, name).await.with_context(|| format!("cannot seed {email}"))?);
