@@ -27,7 +27,7 @@ pub struct Hasher {
 pub struct Place {
     argon2: Argon2<'static>,
     running: Arc<Semaphore>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// What a password turned out to be.
@@ -63,11 +63,11 @@ impl Hasher {
     /// # Errors
     /// [`AccountError::Overloaded`] when the queue is full.
     pub fn place(&self) -> Result<Place, AccountError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             metrics::counter!("fanlight_accounts_hashing_refused_total").increment(1);
             AccountError::Overloaded
         })?;
-        Ok(Place { argon2: self.argon2.clone(), running: Arc::clone(&self.running), _place: place })
+        Ok(Place { argon2: self.argon2.clone(), running: Arc::clone(&self.running), _permit: permit })
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
 use super::{FallbackThrottle, Limit, MemoryThrottle, RedisThrottle, Throttle, Verdict};
 use crate::domain::clock::{Clock as _, ManualClock, SystemClock};
+use crate::ports::redis::{self, RedisLink};
 
 const LIMIT: Limit = Limit { max: 3, window: Duration::from_millis(400) };
 
@@ -23,7 +23,7 @@ async fn suite(throttle: Arc<dyn Throttle>, pass: Pass) {
 }
 
 async fn of_parallel_hits_exactly_the_limit_are_allowed(throttle: &Arc<dyn Throttle>) {
-    let limit = Limit { max: 10, window: Duration::from_secs(60) };
+    let limit = Limit { max: 10, window: Duration::from_mins(1) };
     let verdicts = join_all((0..50).map(|_| throttle.hit("parallel", limit))).await;
     let allowed = verdicts.iter().filter(|verdict| matches!(verdict, Ok(Verdict::Allowed))).count();
     assert_eq!(allowed, 10);
@@ -42,7 +42,7 @@ async fn a_refused_hit_is_allowed_after_the_time_it_was_told(throttle: &Arc<dyn 
 }
 
 async fn a_check_counts_nothing(throttle: &Arc<dyn Throttle>) {
-    let limit = Limit { max: 1, window: Duration::from_secs(60) };
+    let limit = Limit { max: 1, window: Duration::from_mins(1) };
     for _ in 0..5 {
         assert_eq!(throttle.check("check", limit).await.unwrap(), Verdict::Allowed);
     }
@@ -51,7 +51,7 @@ async fn a_check_counts_nothing(throttle: &Arc<dyn Throttle>) {
 }
 
 async fn a_reset_forgets_one_key_alone(throttle: &Arc<dyn Throttle>) {
-    let limit = Limit { max: 1, window: Duration::from_secs(60) };
+    let limit = Limit { max: 1, window: Duration::from_mins(1) };
     for key in ["reset", "kept"] {
         throttle.hit(key, limit).await.unwrap();
     }
@@ -61,7 +61,7 @@ async fn a_reset_forgets_one_key_alone(throttle: &Arc<dyn Throttle>) {
 }
 
 async fn a_limit_of_zero_allows_nothing(throttle: &Arc<dyn Throttle>) {
-    let never = Limit { max: 0, window: Duration::from_secs(60) };
+    let never = Limit { max: 0, window: Duration::from_mins(1) };
     assert!(matches!(throttle.hit("never", never).await.unwrap(), Verdict::Refused { .. }));
 }
 
@@ -70,13 +70,25 @@ fn memory() -> (Arc<ManualClock>, Arc<MemoryThrottle>) {
     (clock.clone(), Arc::new(MemoryThrottle::new(clock, 1_000)))
 }
 
-fn connection(url: &str) -> ConnectionManager {
-    let settings = ConnectionManagerConfig::new().set_number_of_retries(0);
-    ConnectionManager::new_lazy_with_config(redis::Client::open(url).unwrap(), settings).unwrap()
+/// A throttle with keys of its own in the Redis at `url`.
+pub fn redis(url: &str, key_prefix: &str) -> RedisThrottle {
+    let settings = redis::Config {
+        url: url.into(),
+        key_prefix: key_prefix.to_owned(),
+        command_timeout_ms: 5_000,
+        connect_timeout_ms: 5_000,
+        breaker_ms: 500,
+        lease_ms: 5_000,
+        warmup_ms: 0,
+    };
+    RedisThrottle::new(RedisLink::new(settings).unwrap())
 }
 
+/// A Redis that is away: port 1 is reserved (RFC 6335), nothing listens there.
+pub const AWAY: &str = "redis://127.0.0.1:1";
+
 fn unique_prefix() -> String {
-    format!("{}:", uuid::Uuid::now_v7())
+    uuid::Uuid::now_v7().to_string()
 }
 
 #[tokio::test]
@@ -91,16 +103,15 @@ async fn memory_keeps_the_contract() {
 
 #[tokio::test]
 async fn redis_keeps_the_contract() {
-    let connection = connection(&crate::dev::testing::redis_url().await);
-    let throttle = RedisThrottle::new(connection, &unique_prefix(), 5_000);
+    let throttle = redis(&crate::dev::testing::redis_url().await, &unique_prefix());
     suite(Arc::new(throttle), Box::new(|time| Box::pin(tokio::time::sleep(time)))).await;
 }
 
 #[tokio::test]
 async fn nodes_that_share_a_redis_share_the_limits() {
     let (url, prefix) = (crate::dev::testing::redis_url().await, unique_prefix());
-    let [one, other] = [(), ()].map(|()| RedisThrottle::new(connection(&url), &prefix, 5_000));
-    let limit = Limit { max: 2, window: Duration::from_secs(60) };
+    let [one, other] = [(), ()].map(|()| redis(&url, &prefix));
+    let limit = Limit { max: 2, window: Duration::from_mins(1) };
     assert_eq!(one.hit("shared", limit).await.unwrap(), Verdict::Allowed);
     assert_eq!(other.hit("shared", limit).await.unwrap(), Verdict::Allowed);
     assert!(matches!(one.hit("shared", limit).await.unwrap(), Verdict::Refused { .. }));
@@ -109,8 +120,7 @@ async fn nodes_that_share_a_redis_share_the_limits() {
 
 #[tokio::test]
 async fn without_redis_the_limits_hold_on_this_node() {
-    // Port 1 is reserved (RFC 6335): nothing listens there.
-    let shared = Arc::new(RedisThrottle::new(connection("redis://127.0.0.1:1"), "", 5_000));
+    let shared = Arc::new(redis(AWAY, ""));
     let (_, local) = memory();
     let throttle = FallbackThrottle { shared, local };
     for _ in 0..LIMIT.max {

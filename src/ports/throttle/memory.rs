@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::domain::clock::ManualClock;
 
-    const ONE_A_MINUTE: Limit = Limit { max: 1, window: Duration::from_secs(60) };
+    const ONE_A_MINUTE: Limit = Limit { max: 1, window: Duration::from_mins(1) };
 
     #[tokio::test]
     async fn a_flood_of_keys_does_not_grow_the_table_and_drops_the_oldest_first() {

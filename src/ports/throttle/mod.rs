@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 #[cfg(test)]
-mod contract;
+pub mod contract;
 mod fallback;
 mod memory;
 mod redis;

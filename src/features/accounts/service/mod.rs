@@ -138,12 +138,9 @@ impl Service {
 
         let stored = found.as_ref().map_or_else(|| self.hasher.dummy(), |login| &login.password_hash);
         let verdict = place.verify(password, stored.to_owned()).await;
-        let login = match (found, &verdict) {
-            (Some(login), Verdict::Right | Verdict::RightAndRehashed(_)) => login,
-            _ => {
-                self.limits.count_failure(&keys).await?;
-                return Err(AccountError::BadCredentials);
-            }
+        let (Some(login), Verdict::Right | Verdict::RightAndRehashed(_)) = (found, &verdict) else {
+            self.limits.count_failure(&keys).await?;
+            return Err(AccountError::BadCredentials);
         };
         self.limits.count_success(&keys).await?;
         if let Verdict::RightAndRehashed(hash) = verdict {

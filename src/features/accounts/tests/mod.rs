@@ -144,11 +144,11 @@ impl Node {
     }
 
     async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(json_request(Method::POST, path, body)).await
+        self.send(json_request(Method::POST, path, &body)).await
     }
 
     async fn post_from(&self, from: IpAddr, path: &str, body: Value) -> Answer {
-        let mut request = json_request(Method::POST, path, body);
+        let mut request = json_request(Method::POST, path, &body);
         request.extensions_mut().insert(PeerAddress(from));
         self.send(request).await
     }
@@ -164,7 +164,7 @@ impl Node {
     }
 
     async fn put(&self, path: &str, token: &str, body: Value) -> Answer {
-        self.send(bearer(json_request(Method::PUT, path, body), token)).await
+        self.send(bearer(json_request(Method::PUT, path, &body), token)).await
     }
 
     /// Makes an account with a username, and logs in to it.
@@ -221,7 +221,7 @@ impl From<Value> for Person {
     }
 }
 
-fn json_request(method: Method, path: &str, body: Value) -> Request<Body> {
+fn json_request(method: Method, path: &str, body: &Value) -> Request<Body> {
     raw_request(method, path, body.to_string())
 }
 

@@ -172,7 +172,7 @@ async fn the_key_set_holds_public_keys_alone() {
         algorithms.map(|algorithm| (format!("{algorithm:?}"), algorithm, generate_private_key(algorithm)));
     parts.keys = std::sync::Arc::new(key_ring(keys));
     let node = parts.start();
-    let answer = node.send(json_request(Method::GET, "/.well-known/jwks.json", json!({}))).await;
+    let answer = node.send(json_request(Method::GET, "/.well-known/jwks.json", &json!({}))).await;
     let set = answer.expect(StatusCode::OK);
     let keys = set["keys"].as_array().unwrap();
     let kids: Vec<&str> = keys.iter().map(|key| key["kid"].as_str().unwrap()).collect();

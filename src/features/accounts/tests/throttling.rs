@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::StatusCode;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde_json::{Value, json};
 
 use super::{Node, PASSWORD, Parts, address};
 use crate::dev::testing;
-use crate::ports::throttle::{FallbackThrottle, MemoryThrottle, RedisThrottle};
+use crate::ports::throttle::contract::{AWAY, redis};
+use crate::ports::throttle::{FallbackThrottle, MemoryThrottle};
 
 fn guess(account: &str) -> Value {
     json!({"username": account, "password": "wrong password"})
@@ -114,12 +114,11 @@ async fn many_addresses_cannot_guess_at_one_account_and_its_owner_still_gets_in(
 #[tokio::test]
 async fn two_nodes_count_together() {
     let url = testing::redis_url().await;
-    let prefix = format!("{}:", uuid::Uuid::now_v7());
+    let prefix = uuid::Uuid::now_v7().to_string();
     let mut nodes = Vec::new();
     let pool = testing::database().await;
     for _ in 0..2 {
-        let connection = connection(&url);
-        let throttle = Arc::new(RedisThrottle::new(connection, &prefix, 5_000));
+        let throttle = Arc::new(redis(&url, &prefix));
         nodes.push(Parts { pool: pool.clone(), throttle, ..Parts::new().await }.start());
     }
     nodes[0].join("ann").await;
@@ -134,8 +133,7 @@ async fn two_nodes_count_together() {
 #[tokio::test]
 async fn without_redis_each_node_keeps_the_limits_by_itself() {
     let mut parts = Parts::new().await;
-    // Port 1 is reserved (RFC 6335): nothing listens there.
-    let shared = Arc::new(RedisThrottle::new(connection("redis://127.0.0.1:1"), "", 5_000));
+    let shared = Arc::new(redis(AWAY, ""));
     let local = Arc::new(MemoryThrottle::new(parts.clock.clone(), 1_000));
     parts.throttle = Arc::new(FallbackThrottle { shared, local });
     let node = parts.start();
@@ -149,12 +147,7 @@ async fn without_redis_each_node_keeps_the_limits_by_itself() {
 #[tokio::test]
 async fn a_limit_that_nobody_can_count_is_not_waived() {
     let mut parts = Parts::new().await;
-    parts.throttle = Arc::new(RedisThrottle::new(connection("redis://127.0.0.1:1"), "", 5_000));
+    parts.throttle = Arc::new(redis(AWAY, ""));
     let node = parts.start();
     node.post("/auth/login", right("ann")).await.refused(503, "unavailable");
-}
-
-fn connection(url: &str) -> ConnectionManager {
-    let settings = ConnectionManagerConfig::new().set_number_of_retries(0);
-    ConnectionManager::new_lazy_with_config(redis::Client::open(url).unwrap(), settings).unwrap()
 }
