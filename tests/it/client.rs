@@ -291,6 +291,15 @@ impl Socket {
         }
     }
 
+    /// The next frame, or none when the connection has ended.
+    pub async fn event_before_end(&mut self) -> Option<Value> {
+        match self.next(DEADLINE).await {
+            Some(Got::Event(event)) => Some(event),
+            Some(Got::Closed(..)) => None,
+            None => panic!("neither an event nor the end, after {:?}", self.seen),
+        }
+    }
+
     /// Says that everything the server had to say before this moment has been seen: the next frame is the answer
     /// to a question asked now.
     #[track_caller]
