@@ -57,7 +57,7 @@ impl App {
     ///
     /// # Errors
     /// One sentence: a setting that is wrong, an address that is taken, a schema that does not fit.
-    pub async fn start(config: Config, metrics: PrometheusHandle, working: Shutdown) -> anyhow::Result<Self> {
+    pub fn start(config: Config, metrics: PrometheusHandle, working: Shutdown) -> anyhow::Result<Self> {
         let accepting = Shutdown::new();
         let clock: SharedClock = Arc::new(SystemClock);
         let node = NodeId::generate();

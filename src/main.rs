@@ -131,16 +131,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Token { user, ttl, audience, issuer } => {
-            let auth = load()?.auth;
-            let token = auth.key_ring()?.mint_for(
-                user,
-                SessionId::generate(),
-                SystemClock.now(),
-                Duration::from_secs(ttl),
-                issuer.as_deref().unwrap_or(&auth.issuer),
-                audience.as_deref().unwrap_or(&auth.audience),
-            );
-            println!("{token}");
+            let mut auth = load()?.auth;
+            auth.issuer = issuer.unwrap_or(auth.issuer);
+            auth.audience = audience.unwrap_or(auth.audience);
+            let ttl = Duration::from_secs(ttl);
+            println!("{}", auth.key_ring()?.mint(user, SessionId::generate(), SystemClock.now(), ttl));
             Ok(())
         }
         Command::Keys(Keys::Generate { algorithm }) => {
@@ -172,7 +167,7 @@ async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {
     let metrics = telemetry::start_metrics(&working)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let app = App::start(config, metrics, working).await?;
+    let app = App::start(config, metrics, working)?;
     // Cancel-safe: signals and the stop token only say that something happened.
     tokio::select! {
         _ = terminate.recv() => {}

@@ -13,7 +13,7 @@ use crate::ports::broker::Envelope;
 /// What a feature tells a user: one flat JSON object with the fields of the contract, among them
 /// `timestamp` (epoch ms), without `type`, `id` and `seq`, which are added here.
 pub trait Event: Serialize {
-    /// SCREAMING_SNAKE_CASE, the `type` of the frame.
+    /// The `type` of the frame, such as `PARTNER_LINKED`.
     const KIND: &'static str;
     /// After this the event is no longer worth telling.
     const TTL: Duration;
@@ -74,7 +74,6 @@ impl NewEvent {
     }
 
     /// The event as it is once its transaction gave it a place in the user's sequence.
-    #[must_use]
     pub fn committed(&self, seq: i64) -> Committed {
         Committed {
             kind: Cow::Borrowed(self.kind),

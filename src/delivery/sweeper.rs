@@ -18,7 +18,7 @@ use crate::delivery::route::{Route, Sighting};
 use crate::ports::broker::Envelope;
 use crate::shutdown::Shutdown;
 
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
 const PRUNE_BATCH_MAX: i64 = 5_000;
 
 /// What a due event needs.

@@ -57,6 +57,16 @@ impl Node {
         self.process.ready(READY_WITHIN, || expect_ok(&url)).await
     }
 
+    /// Starts the node again on its ports and waits until it takes connections; `env` is for this one start, such
+    /// as a failpoint.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self, env: &[(String, String)]) -> anyhow::Result<()> {
+        self.process.restart_with(env).await?;
+        self.ready().await
+    }
+
     #[must_use]
     pub fn name(&self) -> &str {
         &self.address.name

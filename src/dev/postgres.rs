@@ -86,6 +86,15 @@ impl Postgres {
             .await
     }
 
+    /// Starts it again on its port and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.restart().await?;
+        self.ready().await
+    }
+
     /// `postgres://…`, with the password.
     #[must_use]
     pub fn url(&self, database: &str) -> String {

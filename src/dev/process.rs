@@ -15,9 +15,11 @@ use anyhow::{Context as _, bail};
 use tokio::time::Instant;
 
 use super::account::Account;
+use super::state;
 
 const SUPERVISE: &str = include_str!("supervise.sh");
 const POLL: Duration = Duration::from_millis(20);
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
 const LOG_TAIL_LINES: usize = 15;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Launch {
     pub env: Vec<(String, String)>,
     /// Its working directory.
     pub directory: PathBuf,
-    /// Its output is appended here.
+    /// Its output is appended here, over restarts.
     pub log: PathBuf,
     pub account: Option<Account>,
     pub stop_signal: Signal,
@@ -62,17 +64,22 @@ pub struct Launch {
 pub struct Process {
     launch: Launch,
     shell: Child,
-    /// Closing it stops the server.
+    /// Closing it, as dropping does, stops the server.
     tether: Option<ChildStdin>,
     pid: u32,
 }
 
 impl Process {
-    /// Starts the server. Blocks for the few milliseconds that a shell takes to start.
+    /// Starts the server, with a new log. Blocks for the few milliseconds that a shell takes to start.
     ///
     /// # Errors
     /// When the shell cannot be started. A server that fails at once is seen by [`Process::is_running`].
     pub fn start(launch: Launch) -> anyhow::Result<Self> {
+        state::remove(&launch.log)?;
+        Self::spawn(launch)
+    }
+
+    fn spawn(launch: Launch) -> anyhow::Result<Self> {
         let mut command = Command::new("sh");
         command
             .args(["-c", SUPERVISE, "supervise", launch.stop_signal.name()])
@@ -140,7 +147,7 @@ impl Process {
     /// Stops the server in its own way, and waits until it has ended.
     pub async fn stop(&mut self) {
         self.tether = None;
-        let patience = self.launch.grace + Duration::from_secs(5);
+        let patience = self.launch.grace + KILLED_WITHIN;
         self.ended(patience).await;
     }
 
@@ -149,15 +156,27 @@ impl Process {
     /// # Errors
     /// When it does not end, or cannot be started.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.restart_with(&[]).await
+    }
+
+    /// As [`Process::restart`], with more environment for this one start.
+    ///
+    /// # Errors
+    /// When it does not end, or cannot be started.
+    pub async fn restart_with(&mut self, env: &[(String, String)]) -> anyhow::Result<()> {
         self.signal(Signal::Kill)?;
         if matches!(self.shell.try_wait(), Ok(Some(status)) if status.signal().is_some()) {
             // The shell itself was killed: the server lives on without it, in the shell's process group.
             send(Signal::Kill, &format!("-{}", self.shell.id()))?;
         }
-        if !self.ended(Duration::from_secs(5)).await {
+        if !self.ended(KILLED_WITHIN).await {
             bail!("process {} does not end", self.pid);
         }
-        *self = Self::start(self.launch.clone())?;
+        let launch = self.launch.clone();
+        let mut this_time = launch.clone();
+        this_time.env.extend_from_slice(env);
+        *self = Self::spawn(this_time)?;
+        self.launch = launch;
         Ok(())
     }
 
@@ -186,12 +205,6 @@ impl Process {
                 tail(&self.launch.log)
             );
         }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.tether = None;
     }
 }
 
@@ -279,8 +292,7 @@ mod tests {
 
         redis.process.signal(Signal::Kill).unwrap();
         assert!(redis.process.ended(SOON).await);
-        redis.process.restart().await.unwrap();
-        redis.ready().await.unwrap();
+        redis.restart().await.unwrap();
 
         assert_ne!(redis.process.pid(), pid);
         assert_eq!(redis.url(), url);
@@ -294,8 +306,7 @@ mod tests {
 
         send(Signal::Kill, &shell).unwrap();
         assert!(redis.process.ended(SOON).await);
-        redis.process.restart().await.unwrap();
-        redis.ready().await.unwrap();
+        redis.restart().await.unwrap();
 
         assert!(is_gone(pid).await);
     }

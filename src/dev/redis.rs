@@ -53,6 +53,15 @@ impl Redis {
         self.process.ready(READY_WITHIN, || ping(port)).await
     }
 
+    /// Starts it again on its port and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.restart().await?;
+        self.ready().await
+    }
+
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)

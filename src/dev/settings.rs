@@ -10,6 +10,8 @@ use serde_json::json;
 use super::state::{self, StateDir};
 use crate::domain::tokens::{self, KeyAlgorithm};
 
+/// Long enough that the tokens a developer copies from the terminal work all day.
+const ACCESS_TTL_SECONDS: u64 = 12 * 60 * 60;
 /// Nobody wants to wait for a polite goodbye after Ctrl-C.
 const DRAIN_MS: u64 = 500;
 const STOP_TIMEOUT_MS: u64 = 3_000;
@@ -42,6 +44,7 @@ pub fn write(state: &StateDir, stores: &Stores<'_>) -> anyhow::Result<PathBuf> {
             "stop_timeout_ms": STOP_TIMEOUT_MS,
         },
         "auth": { "keys": [{ "kid": "dev", "algorithm": "ES256", "private_key_file": key }] },
+        "accounts": { "access_ttl_seconds": ACCESS_TTL_SECONDS },
         "postgres": { "url": stores.postgres },
         "redis": { "url": stores.redis },
         "push": { "fcm": { "enabled": true, "base_url": stores.fcm, "service_account_file": account } },

@@ -119,25 +119,11 @@ impl KeyRing {
     /// Signs a token with the first key, for this ring's issuer and audience.
     #[must_use]
     pub fn mint(&self, user: UserId, session: SessionId, now: Timestamp, ttl: Duration) -> String {
-        self.mint_for(user, session, now, ttl, &self.issuer, &self.audience)
-    }
-
-    /// As [`KeyRing::mint`], for any issuer and audience.
-    #[must_use]
-    pub fn mint_for(
-        &self,
-        user: UserId,
-        session: SessionId,
-        now: Timestamp,
-        ttl: Duration,
-        issuer: &str,
-        audience: &str,
-    ) -> String {
         let key = &self.keys[0];
         let iat = now.timestamp();
         let claims = Claims {
-            iss: issuer.to_owned(),
-            aud: audience.to_owned(),
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
             sub: user,
             sid: session,
             jti: uuid::Uuid::now_v7().to_string(),

@@ -21,7 +21,7 @@ use crate::delivery::outbox::{self, Claimed, Outcome};
 use crate::delivery::{cursors, texts};
 use crate::domain::ids::EventId;
 use crate::failpoint;
-use crate::ports::push::{Push, PushError, PushGateway};
+use crate::ports::push::{Accepted, Push, PushError, PushGateway};
 use crate::shutdown::Shutdown;
 
 mod attempts;
@@ -167,14 +167,13 @@ impl Shared {
         token: &DeviceToken,
         due: Due,
     ) -> Result<(), sqlx::Error> {
-        let verdict = match self.holds.remaining(token.platform) {
-            Some(after) => Verdict::Later { after, reason: "held", counts: false },
-            None => {
-                failpoint!("before_push");
-                let answer = self.gateway.send(&message(claimed, content, token)).await.map(drop);
-                failpoint!("after_push");
-                self.judge(answer, token, due)
-            }
+        let verdict = if let Some(after) = self.holds.remaining(token.platform) {
+            Verdict::Later { after, reason: "held", counts: false }
+        } else {
+            failpoint!("before_push");
+            let answer = self.gateway.send(&message(claimed, content, token)).await;
+            failpoint!("after_push");
+            self.judge(&answer, token, due)
         };
         metrics::counter!(
             "fanlight_push_attempts_total",
@@ -188,13 +187,13 @@ impl Shared {
     }
 
     /// What an answer of the push service means for this attempt, and for all others.
-    fn judge(&self, answer: Result<(), PushError>, token: &DeviceToken, due: Due) -> Verdict {
+    fn judge(&self, answer: &Result<Accepted, PushError>, token: &DeviceToken, due: Due) -> Verdict {
         let retry = |after: Option<Duration>| {
             let attempts = u32::try_from(due.attempts).unwrap_or(0);
             after.unwrap_or_else(|| backoff(attempts, &self.config.push))
         };
-        match answer {
-            Ok(()) => Verdict::Accepted,
+        match *answer {
+            Ok(_) => Verdict::Accepted,
             Err(PushError::Retry { after, reason }) => {
                 Verdict::Later { after: retry(after), reason, counts: true }
             }

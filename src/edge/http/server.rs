@@ -163,7 +163,6 @@ impl Server {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "all of one connection, used once")]
 async fn serve(
     stream: TcpStream,
     peer: IpAddr,

@@ -231,6 +231,19 @@ async fn a_token_that_many_register_at_once_ends_with_one() {
     assert_eq!(world.deadlocks().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_swap_their_tokens_do_not_deadlock() {
+    let world = World::new().await;
+    let (ann, bob) = (world.user(None).await, world.user(None).await);
+    for turn in 0..50 {
+        let (red, green) = if turn % 2 == 0 { ("red", "green") } else { ("green", "red") };
+        let (of_ann, of_bob) = (registration(ann, "d", red), registration(bob, "d", green));
+        let both = tokio::join!(world.devices.register(&of_ann), world.devices.register(&of_bob));
+        assert!(matches!(both, (Ok(_), Ok(_))), "{both:?}");
+    }
+    assert_eq!(world.deadlocks().await, 0);
+}
+
 #[tokio::test]
 async fn one_device_too_many_retires_the_oldest() {
     let world = World::new().await;

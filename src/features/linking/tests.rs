@@ -187,6 +187,34 @@ async fn of_fifty_concurrent_confirmers_exactly_one_wins() {
     assert_eq!(world.deadlocks().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_confirm_or_leave_each_other_at_once_do_not_deadlock() {
+    let world = World::new().await;
+    let (ann, bob) = (world.user(None).await, world.user(None).await);
+    for _ in 0..50 {
+        let (_, code_of_ann) = world.linking.offer(ann).await.unwrap();
+        let (_, code_of_bob) = world.linking.offer(bob).await.unwrap();
+        let confirmed = tokio::join!(
+            world.linking.confirm(ann, code_of_bob.as_str()),
+            world.linking.confirm(bob, code_of_ann.as_str())
+        );
+        assert!(
+            matches!(
+                confirmed,
+                (Ok(_), Err(LinkingError::AlreadyLinked)) | (Err(LinkingError::AlreadyLinked), Ok(_))
+            ),
+            "{confirmed:?}"
+        );
+        let parted = tokio::join!(world.linking.unlink(ann), world.linking.unlink(bob));
+        assert!(
+            matches!(parted, (Ok(()), Err(LinkingError::NoPartner)) | (Err(LinkingError::NoPartner), Ok(()))),
+            "{parted:?}"
+        );
+    }
+    assert_eq!(world.told(ann).await.len(), 100);
+    assert_eq!(world.deadlocks().await, 0);
+}
+
 /// Twenty people make, take back and confirm offers and leave each other, at random and all at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_links_and_parts_everybody_is_their_partners_partner() {

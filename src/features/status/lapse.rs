@@ -30,10 +30,12 @@ impl Service {
         Ok(count)
     }
 
-    /// Ends everything that is due, then says how long the job may sleep.
-    async fn lapse_all(&self) -> Result<Duration, sqlx::Error> {
+    /// Ends one batch of what is due, then says how long the job may sleep: not at all after a full batch.
+    async fn lapse_some(&self) -> Result<Duration, sqlx::Error> {
         let batch_max = usize::try_from(self.config.lapse_batch_max).unwrap_or(usize::MAX);
-        while self.lapse().await? >= batch_max {}
+        if self.lapse().await? >= batch_max {
+            return Ok(Duration::ZERO);
+        }
         let next = repository::next_lapse(&self.pool, self.clock.now()).await?;
         Ok(sleep_until(next, self.poll()))
     }
@@ -77,7 +79,7 @@ fn told(row: &Lapsed, at: Timestamp) -> Result<impl Iterator<Item = NewEvent>, s
 /// Runs until the process stops. Woken by a new timer, and by the clock.
 pub async fn run_lapse_job(service: Arc<Service>, shutdown: Shutdown) {
     while !shutdown.is_stopping() {
-        let sleep = service.lapse_all().await.unwrap_or_else(|error| {
+        let sleep = service.lapse_some().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "timed statuses could not be ended; will try again");
             service.poll()
         });

@@ -10,7 +10,7 @@ use crate::delivery::dispatcher::Dispatcher;
 use crate::domain::clock::Clock as _;
 use crate::domain::ids::UserId;
 use crate::features::fixture::{World, kinds};
-use crate::features::linking::LinkingError;
+use crate::features::linking::{self, LinkingError};
 use crate::features::status::{self, Status};
 use crate::shutdown::Shutdown;
 
@@ -290,4 +290,18 @@ async fn an_unlinked_partner_receives_nothing_and_nobody_deadlocks() {
     }
     assert!(told_of_partners > 0, "the churn left no moment in which two were linked");
     assert_eq!(world.deadlocks().await, 0);
+}
+
+/// Both features have a method of `/partner`; merging their routers must lose neither, here or in the document.
+#[tokio::test]
+async fn the_partner_is_one_resource_of_two_features() {
+    let world = World::new().await;
+    let (_, document) = utoipa_axum::router::OpenApiRouter::new()
+        .merge(linking::routes(world.linking.clone()))
+        .merge(status::routes(world.status.clone()))
+        .split_for_parts();
+
+    let partner = &document.paths.paths["/partner"];
+
+    assert!(partner.get.is_some() && partner.delete.is_some());
 }

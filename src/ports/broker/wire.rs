@@ -38,9 +38,9 @@ pub fn encode_probe(nonce: u64) -> Bytes {
 
 /// `None` for what this version does not understand.
 pub fn decode(mut bytes: Bytes) -> Option<Message> {
-    match bytes.first()? {
-        &PROBE if bytes.len() == 9 => Some(Message::Probe(bytes.slice(1..).get_u64())),
-        &ENVELOPE_V1 if bytes.len() >= HEADER_BYTES => {
+    match *bytes.first()? {
+        PROBE if bytes.len() == 9 => Some(Message::Probe(bytes.slice(1..).get_u64())),
+        ENVELOPE_V1 if bytes.len() >= HEADER_BYTES => {
             bytes.advance(1);
             let event = EventId(uuid(&mut bytes));
             let user = UserId(uuid(&mut bytes));

@@ -93,6 +93,21 @@ impl RedisLink {
         Ok(Self { client, commands, config: Arc::new(config), breaker: Arc::default() })
     }
 
+    /// A link for tests, patient with a busy machine.
+    #[cfg(test)]
+    pub fn for_test(url: &str, key_prefix: &str) -> Self {
+        Self::new(Config {
+            url: url.to_owned().into(),
+            key_prefix: key_prefix.to_owned(),
+            command_timeout_ms: 5_000,
+            connect_timeout_ms: 5_000,
+            breaker_ms: 0,
+            lease_ms: 5_000,
+            warmup_ms: 0,
+        })
+        .expect("a test passes a valid URL")
+    }
+
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config

@@ -1,0 +1,5 @@
+//! What only a whole cluster can show: real nodes, real stores, a real load balancer.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod client;
