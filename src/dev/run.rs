@@ -77,7 +77,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
 
 async fn start(options: ClusterOptions) -> anyhow::Result<(Cluster, Vec<User>)> {
     let cluster = Cluster::start(options).await?;
-    let users = seed::people(&cluster.url()).await?;
+    let users = seed::people(&cluster.url(), &cluster.fcm).await?;
     Ok((cluster, users))
 }
 
