@@ -3,6 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
-mod delivery;
-mod faults;
-mod stage;
+mod examples;
+mod shape;
+mod shared;
