@@ -108,7 +108,7 @@ fn as_gauge(count: usize) -> f64 {
 }
 
 impl HealthReport {
-    /// 404 asks HAProxy for a soft stop: nobody new, those who are here stay. 503 means broken.
+    /// 404 asks `HAProxy` for a soft stop: nobody new, those who are here stay. 503 means broken.
     fn probe_status(&self) -> StatusCode {
         match self.status {
             "draining" => StatusCode::NOT_FOUND,
