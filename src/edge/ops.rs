@@ -120,7 +120,7 @@ impl HealthReport {
 
 /// Is the node well? Public and cheap: nothing is asked for it.
 #[utoipa::path(
-    get, path = "/health", tag = "health",
+    get, path = "/health", tag = "health", security(()),
     responses((status = 200, body = HealthReport), (status = 503, body = HealthReport))
 )]
 pub async fn health(State(health): State<Arc<Health>>) -> Response {
