@@ -100,7 +100,7 @@ struct RegisteredView {
 
 /// Registers this device for push; texts come in the language of `Accept-Language`.
 #[utoipa::path(
-    put, path = "/devices/fcm-token", tag = "devices", request_body = Register,
+    put, path = "/devices/fcm-token", tag = "devices", operation_id = "register_device", request_body = Register,
     responses(
         (status = 200, description = "The device was known already", body = RegisteredView),
         (status = 201, description = "The device is new", body = RegisteredView),
@@ -139,7 +139,7 @@ struct ListQuery {
 
 /// My devices, the newest registration first.
 #[utoipa::path(
-    get, path = "/devices/fcm-token", tag = "devices",
+    get, path = "/devices/fcm-token", tag = "devices", operation_id = "list_devices",
     params(("includeInactive" = Option<bool>, Query, description = "Also those that are not active any more")),
     responses(
         (status = 200, body = Vec<DeviceView>),
@@ -159,7 +159,8 @@ async fn list(
 
 /// Takes a device back: it is not pushed to any more. The same answer whether or not it was there.
 #[utoipa::path(
-    delete, path = "/devices/fcm-token/{deviceId}", tag = "devices", params(("deviceId" = String, Path)),
+    delete, path = "/devices/fcm-token/{deviceId}", tag = "devices", operation_id = "remove_device",
+    params(("deviceId" = String, Path)),
     responses(
         (status = 204, description = "It is not registered now"),
         (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),

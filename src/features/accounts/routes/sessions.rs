@@ -90,7 +90,7 @@ pub async fn log_out(State(service): State<Arc<Service>>, caller: Caller) -> Res
 }
 
 /// The sessions of my account, the last used first.
-#[utoipa::path(get, path = "/auth/sessions", tag = "accounts", responses(
+#[utoipa::path(get, path = "/auth/sessions", tag = "accounts", operation_id = "list_sessions", responses(
     (status = 200, body = Vec<SessionView>),
     (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
@@ -104,7 +104,7 @@ pub async fn list(
 }
 
 /// End one of my sessions.
-#[utoipa::path(delete, path = "/auth/sessions/{id}", tag = "accounts",
+#[utoipa::path(delete, path = "/auth/sessions/{id}", tag = "accounts", operation_id = "revoke_session",
     params(("id" = SessionId, Path, description = "One of mine")),
     responses(
         (status = 204),

@@ -301,10 +301,21 @@ async fn a_200_without_a_receipt_is_not_a_push() {
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let bench = bench().await;
-    bench.reply(ReplyScript { status: Some(307), ..ReplyScript::default() });
+    let google = bench.fake.url();
+    let elsewhere = axum::Router::new()
+        .fallback(async move |uri: http::Uri| axum::response::Redirect::temporary(&format!("{google}{uri}")));
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let stop = bench.shutdown.clone();
+    bench.shutdown.spawn_light(async move {
+        stop.unless_stopped(axum::serve(listener, elsewhere).into_future()).await;
+    });
+
+    let settings = Config { base_url, ..settings(&bench.fake) };
+    let gateway = FcmGateway::new(&settings, bench.clock.clone()).unwrap();
     let retry = PushError::Retry { after: None, reason: "unexpected_response" };
-    assert_eq!(bench.send("phone").await, Err(retry));
-    assert_eq!(bench.fake.log().len(), 1);
+    assert_eq!(gateway.send(&push("phone")).await, Err(retry));
+    assert!(bench.fake.log().is_empty());
 }
 
 #[tokio::test]
