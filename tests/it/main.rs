@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod delivery;
 mod examples;
+mod faults;
+mod readme;
 mod shape;
 mod shared;
+mod stage;

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::fcm::Entry;
@@ -13,7 +14,9 @@ use tokio::time::Instant;
 use crate::client::{self, Client, DEADLINE, Socket};
 
 /// All tests come from one address, and hashing well is not what they are about.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
+    // As in production; a development cluster has longer ones.
+    ("FANLIGHT__ACCOUNTS__ACCESS_TTL_SECONDS", "900"),
     ("FANLIGHT__ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX", "100000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ADDRESS_MAX", "100000"),
     ("FANLIGHT__ACCOUNTS__HASHING_MEMORY_KIB", "64"),
@@ -76,7 +79,7 @@ pub async fn socket_at(client: &Client, node: usize) -> Socket {
 pub async fn settled(client: &Client) {
     let user: uuid::Uuid = client.id.parse().unwrap();
     let open = "SELECT count(*) FROM events WHERE user_id = $1 AND settled_at IS NULL";
-    eventually("every event is settled", async || {
+    eventually(DEADLINE, "every event is settled", async || {
         let open: i64 = sqlx::query_scalar(open).bind(user).fetch_one(&database().await).await.unwrap();
         (open == 0).then_some(())
     })
@@ -88,7 +91,7 @@ pub async fn gone(client: &Client) {
     let redis = redis::Client::open(cluster().await.redis.url()).unwrap();
     let redis = redis.get_multiplexed_async_connection().await.unwrap();
     let presence = format!("fanlight:presence:{}", client.id);
-    eventually("the sockets are gone", async || {
+    eventually(DEADLINE, "the sockets are gone", async || {
         let mut redis = redis.clone();
         let open: bool = redis::cmd("EXISTS").arg(&presence).query_async(&mut redis).await.unwrap();
         (!open).then_some(())
@@ -99,7 +102,7 @@ pub async fn gone(client: &Client) {
 /// What the fake FCM was sent for this token, as soon as there are `count` sends.
 pub async fn pushes_to(token: &str, count: usize) -> Vec<Entry> {
     let fcm = &cluster().await.fcm;
-    eventually("the push", async || {
+    eventually(DEADLINE, "the push", async || {
         let log: Vec<Entry> = fcm.log().into_iter().filter(|entry| entry.token == token).collect();
         (log.len() >= count).then_some(log)
     })
@@ -114,14 +117,14 @@ pub async fn database() -> PgPool {
 }
 
 /// For what cannot be awaited: asks again and again until there is an answer.
-pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
-    let end = Instant::now() + DEADLINE;
+pub async fn eventually<T>(limit: Duration, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    const PAUSE: Duration = Duration::from_millis(25);
+    let end = Instant::now() + limit;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        assert!(Instant::now() < end, "not within {limit:?}: {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }

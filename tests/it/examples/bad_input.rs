@@ -54,7 +54,7 @@ async fn a_body_that_is_not_json_or_not_of_the_form_is_refused_by_every_endpoint
         for malformed in ["", "{", "{'a': 1}", "{\"a\": 1,}", "nonsense", "{} {}", "\u{0}"] {
             send(malformed.into()).await.expect_problem(400, "malformed_body");
         }
-        for other in ["[]", "null", "1", "\"text\""] {
+        for other in ["[]", "[\"BUSY\"]", "null", "1", "\"text\""] {
             send(other.into()).await.expect_problem(422, "invalid_body");
         }
         let mut unknown = example.clone();

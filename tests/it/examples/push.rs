@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, DEADLINE};
 use crate::shape::assert_shape;
 use crate::shared::{couple, eventually, fresh, pushes_to, socket_at};
 
@@ -126,7 +126,7 @@ async fn one_dead_token_is_retired_and_does_not_stop_the_others() {
     message_to(&alive).await;
     let sends = pushes_to(&dead, 1).await;
     assert_eq!((sends.len(), sends[0].outcome.as_str()), (1, "UNREGISTERED"));
-    eventually("the dead token is retired", async || {
+    eventually(DEADLINE, "the dead token is retired", async || {
         let devices = ben.get("/devices/fcm-token").await.expect(200);
         let ids: Vec<&str> =
             devices.as_array()?.iter().filter_map(|device| device["deviceId"].as_str()).collect();

@@ -11,6 +11,9 @@ use fanlight::domain::tokens::{self, KeyAlgorithm, KeyRing};
 use crate::client::Client;
 use crate::shared::cluster;
 
+const ISSUER: &str = "fanlight";
+const AUDIENCE: &str = "fanlight";
+
 #[derive(Clone, Copy, Debug)]
 pub enum Forged {
     Nonsense,
@@ -38,17 +41,21 @@ impl Forged {
     ];
 
     pub async fn token(self, client: &Client) -> String {
-        let ours = ring().await;
+        let key = private_key().await;
+        let other = |issuer, audience| key_ring(&key, issuer, audience);
         let user: UserId = client.id.parse().unwrap();
         let (session, now, ttl) = (SessionId::generate(), Utc::now(), Duration::from_secs(900));
         match self {
             Self::Nonsense => "nonsense".to_owned(),
-            Self::Expired => ours.mint(user, session, now - Duration::from_secs(3600), ttl),
-            Self::OtherKey => {
-                key_ring(&tokens::generate_private_key(KeyAlgorithm::ES256)).mint(user, session, now, ttl)
+            Self::Expired => {
+                other(ISSUER, AUDIENCE).mint(user, session, now - Duration::from_secs(3600), ttl)
             }
-            Self::OtherIssuer => ours.mint_for(user, session, now, ttl, "elsewhere", "fanlight"),
-            Self::OtherAudience => ours.mint_for(user, session, now, ttl, "fanlight", "elsewhere"),
+            Self::OtherKey => {
+                let key = tokens::generate_private_key(KeyAlgorithm::ES256);
+                key_ring(&key, ISSUER, AUDIENCE).mint(user, session, now, ttl)
+            }
+            Self::OtherIssuer => other("elsewhere", "fanlight").mint(user, session, now, ttl),
+            Self::OtherAudience => other("fanlight", "elsewhere").mint(user, session, now, ttl),
             Self::OtherSubject => {
                 let (head, signature) = client.access_token.rsplit_once('.').unwrap();
                 let (header, claims) = head.split_once('.').unwrap();
@@ -66,19 +73,20 @@ impl Forged {
     }
 }
 
-/// A token as the cluster's own, that lives for so long.
+/// Another token of the client's session, as the cluster would issue it, that lives for so long.
 pub async fn mint(client: &Client, ttl: Duration) -> String {
-    ring().await.mint(client.id.parse().unwrap(), SessionId::generate(), Utc::now(), ttl)
+    let ring = key_ring(&private_key().await, ISSUER, AUDIENCE);
+    let claims = ring.verify(&client.access_token, Utc::now()).unwrap();
+    ring.mint(claims.sub, claims.sid, Utc::now(), ttl)
 }
 
-async fn ring() -> KeyRing {
-    let key = cluster().await.state.path().join("auth.pem");
-    key_ring(&std::fs::read_to_string(key).unwrap())
+async fn private_key() -> String {
+    std::fs::read_to_string(cluster().await.state.path().join("auth.pem")).unwrap()
 }
 
-fn key_ring(private_key: &str) -> KeyRing {
+fn key_ring(private_key: &str, issuer: &str, audience: &str) -> KeyRing {
     // Fails only if it is installed already.
     let _already = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let keys = [("dev".to_owned(), KeyAlgorithm::ES256, private_key.to_owned())];
-    KeyRing::new(keys, "fanlight".to_owned(), "fanlight".to_owned()).unwrap()
+    KeyRing::new(keys, issuer.to_owned(), audience.to_owned()).unwrap()
 }
