@@ -5,9 +5,13 @@ use axum::response::IntoResponse as _;
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::edge::auth::SESSION_COOKIE;
+use crate::edge::http::ErrorCode;
+use crate::edge::http::problem::ProblemBody;
 use crate::edge::ops;
 use crate::features::{accounts, devices, linking, status};
 
@@ -20,6 +24,7 @@ use crate::features::{accounts, devices, linking, status};
     ),
     servers((url = "/", description = "This server"), (url = "/api/v1", description = "The same, with a prefix")),
     security(("bearer" = []), ("cookie" = [])),
+    components(schemas(ProblemBody)),
     modifiers(&Credentials)
 )]
 struct Document;
@@ -46,7 +51,39 @@ pub fn document() -> utoipa::openapi::OpenApi {
     {
         document.merge(part);
     }
+    for item in document.paths.paths.values_mut() {
+        let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        methods.into_iter().flatten().for_each(add_common_answers);
+    }
     document
+}
+
+/// What every operation may answer, so that each states only what is its own.
+fn add_common_answers(operation: &mut Operation) {
+    let needs_token = operation.security.is_none();
+    let takes_body = operation.request_body.is_some();
+    let common: [(bool, &[ErrorCode]); 3] = [
+        (true, &[ErrorCode::Unavailable]),
+        (needs_token, &[ErrorCode::Unauthenticated, ErrorCode::ForeignOrigin]),
+        (
+            takes_body,
+            &[
+                ErrorCode::MalformedBody,
+                ErrorCode::BodyTooLarge,
+                ErrorCode::UnsupportedMediaType,
+                ErrorCode::InvalidBody,
+            ],
+        ),
+    ];
+    for code in common.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, codes)| codes) {
+        let answers = &mut operation.responses.responses;
+        answers.entry(code.status().as_str().to_owned()).or_insert_with(|| RefOr::T(problem(*code)));
+    }
+}
+
+fn problem(code: ErrorCode) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new().description(code.as_str()).content("application/problem+json", content).build()
 }
 
 /// `GET /openapi.json`
