@@ -165,12 +165,13 @@ impl Sockets {
         metrics::histogram!("fanlight_connection_duration_seconds").record(started.elapsed());
     }
 
+    /// What happens seldom is boxed: the task of a connection is as large as the largest thing it waits for, always.
     async fn converse<R, W>(&self, reader: &mut Reader<R>, writer: &mut W, hello: Hello) -> End
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let (claims, hello) = match self.authenticate(reader, hello).await {
+        let (claims, hello) = match Box::pin(self.authenticate(reader, hello)).await {
             Ok(authenticated) => authenticated,
             Err(end) => return end,
         };
@@ -181,7 +182,7 @@ impl Sockets {
         let mailbox = Arc::new(Mailbox::new(claims.sub, claims.sid, hello.device, bounds));
         // Registered before the replay: an event committed in between would otherwise reach neither path.
         let registration = Registration { registry: &self.registry, mailbox: &mailbox };
-        self.membership.enter(&mailbox).await;
+        Box::pin(self.membership.enter(&mailbox)).await;
 
         let started = Instant::now();
         let session = Session::new(self.rules(), hello.receipt, self.instant_of(&claims), started);
@@ -203,7 +204,7 @@ impl Sockets {
             "connection closed"
         );
         drop(registration);
-        self.membership.leave(&mailbox).await;
+        Box::pin(self.membership.leave(&mailbox)).await;
         end
     }
 
@@ -310,7 +311,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         if self.sockets.authenticator.revoked().contains(self.mailbox.session) {
             return Err(End::Close(Closing::SessionRevoked));
         }
-        self.begin(since).await?;
+        Box::pin(self.begin(since)).await?;
         self.schedule_tick();
         let mailbox = self.mailbox;
         loop {
@@ -348,7 +349,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.session.start_after(after);
                 self.sockets.settlement.confirm(self.mailbox, after);
                 if last_seq > after {
-                    self.catch_up().await?
+                    Box::pin(self.catch_up()).await?
                 }
                 if last_seq > after { "replayed" } else { "lossless" }
             }
@@ -423,7 +424,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             let actions = self.session.on_tick(Instant::now());
             self.perform(actions).await?;
             if self.behind {
-                self.catch_up().await?;
+                Box::pin(self.catch_up()).await?;
             }
             self.schedule_tick();
         }
@@ -433,7 +434,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         }
         if mail.newest_seq > self.session.sent_seq() {
             metrics::counter!("fanlight_gap_repairs_total").increment(1);
-            self.catch_up().await?;
+            Box::pin(self.catch_up()).await?;
         }
         Ok(())
     }
@@ -495,7 +496,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             match action {
                 Action::Write(bytes) => self.write(&bytes).await?,
                 Action::Confirm(seq) => self.sockets.settlement.confirm(self.mailbox, seq),
-                Action::Renew { auth, answer } => self.renew(&auth, &answer).await?,
+                Action::Renew { auth, answer } => Box::pin(self.renew(&auth, &answer)).await?,
                 Action::Close(closing) => return Err(End::Close(closing)),
                 Action::CloseBack(code) => return Err(End::CloseBack(code)),
             }
