@@ -30,10 +30,14 @@ use stage::{Person, Wire, address};
 
 /// As many as a node has connections to Postgres.
 const COUPLES: usize = 20;
-const ROUNDS: usize = 8;
-const ROUND: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_secs(2);
+/// Loads, as shares of what Fanlight takes at most.
+const SHARES: [f64; 2] = [0.1, 0.5];
 /// Changes that may wait for their turn: more than a round has.
 const ORDERS_MAX: usize = 65_536;
+/// A caller that was silent for longer connects again.
+const KEPT_ALIVE: Duration = Duration::from_secs(2);
 const ARRIVED_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::main]
@@ -57,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         Path::over_cluster("Fanlight through HAProxy", [proxy, proxy], &cluster, &pool, &mut tasks).await?,
     ];
 
+    // Once for the caches, once for the number.
     for path in &paths {
         path.closed_loop().await?;
     }
@@ -64,15 +69,24 @@ async fn main() -> anyhow::Result<()> {
     println!(
         "Changes per second with {COUPLES} at once: {floor_rate:.0} the floor with its hops, {rate:.0} Fanlight."
     );
-    println!("In turns, {ROUNDS} rounds of {} s each, at {:.0} per second:\n", ROUND.as_secs(), rate / 2.0);
-    for _ in 0..ROUNDS {
+    for share in SHARES {
+        let rate = rate * share;
+        println!(
+            "\nIn turns, {ROUNDS} rounds of {} s each, at {rate:.0} per second; medians of rounds:\n",
+            ROUND.as_secs()
+        );
+        for _ in 0..ROUNDS {
+            for path in &mut paths {
+                let round = path.round(rate).await?;
+                path.rounds.push(round);
+            }
+        }
+        report(&paths);
         for path in &mut paths {
-            let round = path.round(rate / 2.0).await?;
-            path.rounds.push(round);
+            path.rounds.clear();
         }
     }
-    report(&paths);
-    costs(&paths[2], rate / 2.0, &cluster, &pool).await?;
+    costs(&paths[2], rate * SHARES[1], &cluster, &pool).await?;
     drop(tasks);
     drop(floor);
     cluster.stop().await;
@@ -111,8 +125,7 @@ impl Path {
         let mut path = Self::new(if hops { "floor with the same hops" } else { "floor" });
         for lane in 0..COUPLES {
             let caller = if hops {
-                let wire = Wire::connect(floor.publisher, Ipv4Addr::LOCALHOST).await?;
-                Caller::Http { wire, requests: [floor::request(lane), floor::request(lane)], calls: 0 }
+                Caller::http(floor.publisher, [floor::request(lane), floor::request(lane)])
             } else {
                 Caller::Raw(Box::new(floor.writer(lane).await?))
             };
@@ -141,9 +154,8 @@ impl Path {
             own.open("/ws", &actor.token).await?;
             let mut other = Wire::connect(second, Ipv4Addr::LOCALHOST).await?;
             other.open("/ws", &partner.token).await?;
-            let wire = Wire::connect(first, Ipv4Addr::LOCALHOST).await?;
             let requests = ["AVAILABLE", "BUSY"].map(|status| change(actor, status));
-            path.add(Caller::Http { wire, requests, calls: 0 }, other, Some(own), tasks);
+            path.add(Caller::http(first, requests), other, Some(own), tasks);
         }
         Ok(path)
     }
@@ -199,6 +211,11 @@ impl Path {
 
     /// One round at a fixed rate.
     async fn round(&self, rate: f64) -> anyhow::Result<Round> {
+        // Servers hang up on callers that were silent for long: these connect again before it counts.
+        for lane in &self.lanes {
+            lane.orders.try_send(Instant::now())?;
+        }
+        self.finish(self.lanes.len()).await?;
         let count = (rate * ROUND.as_secs_f64()).round();
         let lanes: Vec<_> = self.lanes.iter().map(|lane| lane.orders.clone()).collect();
         // A thread of its own: the runtime's timers are a millisecond wide.
@@ -242,31 +259,39 @@ impl Path {
         Ok(())
     }
 
-    fn all(&self, times: impl Fn(&Round) -> &Vec<Duration>) -> Vec<f64> {
-        let mut all: Vec<f64> =
-            self.rounds.iter().flat_map(times).map(|time| time.as_secs_f64() * 1_000.0).collect();
-        all.sort_by(f64::total_cmp);
-        all
+    /// A percentile in ms: the median of its values in the rounds, because on a busy machine a single round says
+    /// more about the others on it.
+    fn percentile(&self, share: f64, times: impl Fn(&Round) -> &Vec<Duration>) -> f64 {
+        let of_round = |round| percentile(times(round).iter().map(Duration::as_secs_f64), share) * 1_000.0;
+        percentile(self.rounds.iter().map(of_round), 0.5)
     }
 }
 
 /// Who makes the changes of a lane.
 enum Caller {
-    Http { wire: Wire, requests: [Vec<u8>; 2], calls: usize },
+    Http { server: SocketAddr, wire: Option<(Wire, Instant)>, requests: [Vec<u8>; 2], calls: usize },
     Raw(Box<floor::Writer>),
 }
 
 impl Caller {
+    fn http(server: SocketAddr, requests: [Vec<u8>; 2]) -> Self {
+        Self::Http { server, wire: None, requests, calls: 0 }
+    }
+
     async fn change(&mut self) -> anyhow::Result<()> {
-        match self {
-            Self::Http { wire, requests, calls } => {
-                *calls += 1;
-                let head = wire.exchange(&requests[*calls % 2]).await?;
-                ensure!(head.starts_with("HTTP/1.1 200"), "answered: {head}");
-                Ok(())
-            }
-            Self::Raw(writer) => writer.change().await,
-        }
+        let (server, wire, requests, calls) = match self {
+            Self::Raw(writer) => return writer.change().await,
+            Self::Http { server, wire, requests, calls } => (*server, wire, requests, calls),
+        };
+        *calls += 1;
+        let mut used = match wire.take() {
+            Some((wire, at)) if at.elapsed() < KEPT_ALIVE => wire,
+            _ => Wire::connect(server, Ipv4Addr::LOCALHOST).await?,
+        };
+        let head = used.exchange(&requests[*calls % 2]).await?;
+        ensure!(head.starts_with("HTTP/1.1 200"), "answered: {head}");
+        *wire = Some((used, Instant::now()));
+        Ok(())
     }
 }
 
@@ -292,56 +317,38 @@ async fn link(pool: &PgPool, actor: &Person, partner: &Person) -> anyhow::Result
     Ok(())
 }
 
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of a length is an index"
-    )]
+fn percentile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
     #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 samples")]
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
+    let rank = (values.len() as f64 * share).ceil() as usize;
+    values.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
 }
 
 fn report(paths: &[Path]) {
-    let floor = paths[0].all(|round| &round.arrived);
-    let hops = paths[1].all(|round| &round.arrived);
     println!(
-        "{:<26}{:>8}{:>9}{:>9}{:>9}{:>9}{:>10}{:>10}{:>12}{:>12}",
-        "",
-        "changes",
-        "p50 ms",
-        "p99 ms",
-        "p50 / floor",
-        "p99 / floor",
-        "p50 / hops",
-        "p99 / hops",
-        "answer p50",
-        "answer p99"
+        "{:<26}{:>10}{:>10}{:>16}{:>16}{:>16}{:>16}",
+        "", "p50 ms", "p99 ms", "/ floor", "/ floor's hops", "answer p50 ms", "answer p99 ms"
     );
+    let arrived = |path: &Path| [0.5, 0.99].map(|share| path.percentile(share, |round| &round.arrived));
+    let [floor, hops] = [arrived(&paths[0]), arrived(&paths[1])];
     for path in paths {
-        let (arrived, answered) = (path.all(|round| &round.arrived), path.all(|round| &round.answered));
-        let [p50, p99] = [0.5, 0.99].map(|share| percentile(&arrived, share));
+        let [p50, p99] = arrived(path);
+        let [answer50, answer99] = [0.5, 0.99].map(|share| path.percentile(share, |round| &round.answered));
         println!(
-            "{:<26}{:>8}{p50:>9.3}{p99:>9.3}{:>10.2}x{:>10.2}x{:>9.2}x{:>9.2}x{:>12.3}{:>12.3}",
+            "{:<26}{p50:>10.2}{p99:>10.2}{:>8.2}{:>7.2}x{:>8.2}{:>7.2}x{answer50:>16.2}{answer99:>16.2}",
             path.name,
-            arrived.len(),
-            p50 / percentile(&floor, 0.5),
-            p99 / percentile(&floor, 0.99),
-            p50 / percentile(&hops, 0.5),
-            p99 / percentile(&hops, 0.99),
-            percentile(&answered, 0.5),
-            percentile(&answered, 0.99),
+            p50 / floor[0],
+            p99 / floor[1],
+            p50 / hops[0],
+            p99 / hops[1],
         );
     }
 }
 
-/// What the stores have done so far.
-struct Work {
-    redis: BTreeMap<String, f64>,
-    /// Transactions that wrote.
-    writes: f64,
-}
+/// What the processes and the stores have done so far, by name.
+struct Work(BTreeMap<String, f64>);
 
 impl Work {
     async fn now(cluster: &Cluster, pool: &PgPool) -> anyhow::Result<Self> {
@@ -350,42 +357,70 @@ impl Work {
         let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await?;
         let calls = info.lines().filter_map(|line| {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-            Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+            Some((format!("Redis {name}"), rest.split(',').next()?.parse().ok()?))
         });
+        let mut work: BTreeMap<String, f64> = calls.collect();
         let next: i64 = sqlx::query_scalar("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
             .fetch_one(pool)
             .await?;
         #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 transactions")]
-        Ok(Self { redis: calls.collect(), writes: next as f64 })
+        work.insert("Postgres transactions that write".to_owned(), next as f64);
+        let processes = [
+            ("the caller's node", cluster.nodes[0].process.pid()),
+            ("the partner's node", cluster.nodes[1].process.pid()),
+            ("Redis", cluster.redis.process.pid()),
+            ("Postgres", cluster.postgres.process.pid()),
+        ];
+        for (name, pid) in processes {
+            work.insert(format!("µs of CPU in {name}"), cpu_us(pid)?);
+        }
+        Ok(Self(work))
+    }
+
+    fn of(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or(0.0)
     }
 }
 
-/// What one change makes the stores do, beyond what they do when nothing happens.
+/// The CPU time of a process and its children that run (proc(5), `stat`).
+fn cpu_us(pid: u32) -> anyhow::Result<f64> {
+    const TICK_US: f64 = 10_000.0;
+    let mut total = 0.0;
+    for entry in std::fs::read_dir("/proc")? {
+        let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat")) else { continue };
+        let (id, rest) = stat.split_once(" (").context("a pid")?;
+        // The name may contain anything, a closing parenthesis too.
+        let fields: Vec<&str> = rest.rsplit_once(") ").context("a name")?.1.split(' ').collect();
+        let [parent, user, system] = [1, 11, 12].map(|index| fields.get(index).copied().unwrap_or("0"));
+        if id.parse() == Ok(pid) || parent.parse() == Ok(pid) {
+            total += (user.parse::<f64>()? + system.parse::<f64>()?) * TICK_US;
+        }
+    }
+    Ok(total)
+}
+
+/// What one change costs, beyond what goes on when nothing happens.
 async fn costs(path: &Path, rate: f64, cluster: &Cluster, pool: &PgPool) -> anyhow::Result<()> {
     tokio::time::sleep(ROUND).await;
-    let before_idle = Work::now(cluster, pool).await?;
-    let idle = Instant::now();
+    let (idle, before_idle) = (Instant::now(), Work::now(cluster, pool).await?);
     tokio::time::sleep(ROUND).await;
-    let before = Work::now(cluster, pool).await?;
-    let (idle, busy) = (idle.elapsed(), Instant::now());
-    let round = path.round(rate).await?;
+    let (busy, before) = (Instant::now(), Work::now(cluster, pool).await?);
+    let mut changes = 0;
+    for _ in 0..3 {
+        changes += path.round(rate).await?.arrived.len() + path.lanes.len();
+    }
+    // The last confirmations are written down, too.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let after = Work::now(cluster, pool).await?;
-    let share = busy.elapsed().as_secs_f64() / idle.as_secs_f64();
-    let changes = f64::from(u32::try_from(round.arrived.len()).context("a short round")?);
-    let per_change =
-        |after: f64, before: f64, idle: f64| (after - before - (before - idle) * share) / changes;
+    let share = busy.elapsed().as_secs_f64() / (busy - idle).as_secs_f64();
+    let changes = f64::from(u32::try_from(changes)?);
 
     println!("\nPer change, beyond the idle cluster's own work:");
-    println!(
-        "  Postgres transactions that write: {:.2}",
-        per_change(after.writes, before.writes, before_idle.writes)
-    );
-    for (name, calls) in &after.redis {
-        let of = |work: &Work| work.redis.get(name).copied().unwrap_or(0.0);
-        let calls = per_change(*calls, of(&before), of(&before_idle));
-        if calls > 0.005 {
-            println!("  Redis {name}: {calls:.2}");
+    for name in after.0.keys() {
+        let in_idle = (before.of(name) - before_idle.of(name)) * share;
+        let each = (after.of(name) - before.of(name) - in_idle) / changes;
+        if each > 0.005 {
+            println!("  {name}: {each:.2}");
         }
     }
     Ok(())
