@@ -75,9 +75,12 @@ async fn beginning<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Bytes, WebSoc
     if bytes.is_empty() { Err(WebSocketError::UnexpectedEOF) } else { Ok(bytes) }
 }
 
+/// What was read before, then the stream; what would be written is dropped.
+type ReadOnly<R> = Join<Chain<std::io::Cursor<Bytes>, Counted<R>>, Sink>;
+
 /// A stream with the buffer of `fastwebsockets`.
 struct Buffered<R> {
-    socket: WebSocket<Join<Chain<std::io::Cursor<Bytes>, Counted<R>>, Sink>>,
+    socket: WebSocket<ReadOnly<R>>,
     /// Bytes that the socket was given.
     given: Arc<AtomicUsize>,
     /// Bytes that became frames.
@@ -171,7 +174,7 @@ mod tests {
         match payload.len() {
             length @ ..=125 => bytes.push(0x80 | u8::try_from(length).unwrap()),
             length => {
-                bytes.push(0x80 | 126);
+                bytes.push(0x80 | 0x7E);
                 bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
             }
         }
@@ -224,7 +227,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(4_096);
         let mut frames = Frames::new(server, 65_536);
 
-        client.write_all(&[0x82, 0x80 | 126, 0, 2, 0, 0, 0, 0, b'o', b'k']).await.unwrap();
+        client.write_all(&[0x82, 0x80 | 0x7E, 0, 2, 0, 0, 0, 0, b'o', b'k']).await.unwrap();
         assert_eq!(frames.next().await.unwrap().payload, b"ok"[..]);
         client.write_all(&frame(b"next")).await.unwrap();
         assert_eq!(frames.next().await.unwrap().payload, b"next"[..]);
