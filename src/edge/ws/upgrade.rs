@@ -24,9 +24,10 @@ use tokio::net::TcpStream;
 
 use crate::edge::auth::{Authenticator, bearer_token};
 use crate::edge::http::problem::{ErrorCode, Problem};
-use crate::edge::ws::connection::{Credentials, Hello, Sockets, device_name};
+
 use crate::edge::ws::protocol::SUBPROTOCOL;
 use crate::edge::ws::session::Receipt;
+use crate::edge::ws::sockets::{Credentials, Hello, Sockets, device_name};
 
 const SINCE_HEADER: &str = "fanlight-since";
 const TOKEN_PROTOCOL_PREFIX: &str = "bearer.";
