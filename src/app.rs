@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
-use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
@@ -29,6 +28,7 @@ use crate::edge::ops::{self, Health};
 use crate::edge::ws::{self, Sockets};
 use crate::features::accounts::{self, SessionRevoked};
 use crate::features::{devices, linking, status};
+use crate::openapi;
 use crate::ports::broker::RedisBroker;
 use crate::ports::presence::RedisPresence;
 use crate::ports::push;
@@ -89,8 +89,8 @@ impl App {
             clock,
             shutdown: working.clone(),
         });
-        let routes =
-            layers::wrap(routes.merge(ws::routes(Arc::clone(&sockets))), authenticator, &config.server);
+        let routes = routes.merge(openapi::routes()).merge(ws::routes(Arc::clone(&sockets)));
+        let routes = layers::wrap(routes, authenticator, &config.server);
         listen(&config, routes, &parts.health, metrics, &accepting, &working)?;
         tracing::info!(node.id = %node, listen = %config.server.listen, "the node is up");
         Ok(Self {
@@ -242,20 +242,12 @@ fn feature_routes(
     status: Arc<status::Service>,
     devices: Arc<devices::Service>,
 ) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(ApiDoc::openapi())
+    OpenApiRouter::new()
         .merge(accounts::routes(accounts))
         .merge(linking::routes(linking))
         .merge(status::routes(status))
         .merge(devices::routes(devices))
 }
-
-#[derive(utoipa::OpenApi)]
-#[openapi(info(
-    title = "Fanlight",
-    description = "A WebSocket cluster that never silently loses a committed event",
-    license(name = "Apache-2.0", identifier = "Apache-2.0")
-))]
-struct ApiDoc;
 
 fn throttle(config: &Config, link: &RedisLink, clock: &SharedClock) -> Arc<dyn Throttle> {
     let local = MemoryThrottle::new(Arc::clone(clock), config.throttle.local_keys_max);
@@ -338,19 +330,4 @@ fn listen(
     // Probes are answered until the end: the load balancer must see that this node drains.
     working.spawn("http.internal", internal.run(working.clone()));
     Ok(())
-}
-
-/// The API as an `OpenAPI` 3.1 document, from the same routes that are served.
-///
-/// # Panics
-/// Never: no part is asked anything.
-#[must_use]
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut api = ApiDoc::openapi();
-    for part in
-        [accounts::openapi(), linking::openapi(), status::openapi(), devices::openapi(), ops::openapi()]
-    {
-        api.merge(part);
-    }
-    api
 }

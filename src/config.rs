@@ -168,6 +168,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
+    use crate::domain::tokens::{KeyAlgorithm, generate_private_key};
 
     fn load(overlay: &str, env: &[(&str, &str)]) -> anyhow::Result<Config> {
         let directory = tempfile::tempdir().unwrap();
@@ -336,5 +337,31 @@ mod tests {
             ("FANLIGHT__REDIS__URL", "redis://:hunter2@h"),
         ];
         assert!(!format!("{:?}", load("", &env).unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_service_account_is_read_from_a_file_and_must_be_googles_in_production() {
+        let account = serde_json::json!({
+            "type": "service_account",
+            "project_id": "project",
+            "private_key_id": "1",
+            "private_key": generate_private_key(KeyAlgorithm::RS256),
+            "client_email": "push@project.iam.gserviceaccount.com",
+            "token_uri": "http://127.0.0.1:9099/token",
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, format!("{account:#}")).unwrap();
+        let path = file.path().to_str().unwrap();
+        let push = [
+            ("FANLIGHT__PUSH__FCM__ENABLED", "true"),
+            ("FANLIGHT__PUSH__FCM__BASE_URL", "http://127.0.0.1:9099"),
+            ("FANLIGHT__PUSH__FCM__SERVICE_ACCOUNT_FILE", path),
+        ];
+        let with = |key, value| load("", &[push[0], push[1], push[2], (key, value)]);
+
+        assert!(load("", &push).unwrap_err().to_string().contains("push.fcm.base_url"));
+        let development = with("FANLIGHT__ENVIRONMENT", "development").unwrap();
+        assert!(development.push.fcm.service_account.is_some());
+        with("FANLIGHT__PUSH__FCM__ALLOW_INSECURE_ENDPOINT", "true").unwrap();
     }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use fanlight::app::{self, App};
+use fanlight::app::App;
 use fanlight::config::{self, Config};
 use fanlight::domain::clock::{Clock as _, SystemClock};
 use fanlight::domain::ids::{SessionId, UserId};
 use fanlight::domain::tokens::{self, KeyAlgorithm};
 use fanlight::shutdown::Shutdown;
-use fanlight::{db, telemetry};
+use fanlight::{db, openapi, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[cfg(feature = "jemalloc")]
@@ -33,6 +33,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::doc_markdown, reason = "the comments are printed to people, who do not read Markdown")]
 enum Command {
     /// Run one node.
     Serve {
@@ -69,7 +70,7 @@ enum Command {
     Keys(Keys),
     /// Ask the node on this machine whether it is ready; exits 0 if it is.
     Healthcheck,
-    /// Print the API as an `OpenAPI` 3.1 document.
+    /// Print the API as an OpenAPI 3.1 document.
     Openapi,
 }
 
@@ -144,7 +145,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Healthcheck => healthcheck(&load()?).await,
         Command::Openapi => {
-            println!("{}", app::openapi().to_pretty_json()?);
+            println!("{}", openapi::document().to_pretty_json()?);
             Ok(())
         }
     }

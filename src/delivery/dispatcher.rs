@@ -46,8 +46,8 @@ impl Dispatcher {
     /// Starts the delivery of committed events, and returns at once. Call it after the commit. If the
     /// queue is full the events wait for the sweeper.
     pub fn dispatch(&self, events: Vec<Committed>) {
-        failpoint!("after_commit");
         for event in events {
+            failpoint!("after_commit");
             let Some(lane) = self.lane(event.envelope.user) else { return };
             if lane.try_send(event).is_err() {
                 metrics::counter!("fanlight_dispatch_overflows_total").increment(1);

@@ -94,7 +94,7 @@ backend nodes
     balance leastconn
     option httpchk GET /readyz
     http-check disable-on-404
-    default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+    default-server check inter 500ms fall 2 rise 1
 "
     );
     for Backend { name, http, internal } in backends {

@@ -87,7 +87,7 @@ impl Node {
 
 /// Succeeds when `url` answers with a 2xx.
 pub(super) async fn expect_ok(url: &str) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().timeout(PROBE_WITHIN).build()?;
+    let client = reqwest::Client::builder().timeout(PROBE_WITHIN).no_proxy().build()?;
     let status = client.get(url).send().await?.status();
     if !status.is_success() {
         bail!("{url} answers {status}");

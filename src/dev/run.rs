@@ -17,6 +17,14 @@ use super::watch::Watch;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const NODES_MAX: i64 = 20;
 
+/// What differs from a cluster of strangers: the printed tokens last for a day of trying things out, and one
+/// address may make all the accounts it likes.
+const RELAXED: [(&str, &str); 3] = [
+    ("FANLIGHT__ACCOUNTS__ACCESS_TTL_SECONDS", "86400"),
+    ("FANLIGHT__ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX", "1000000"),
+    ("FANLIGHT__LOG__FORMAT", "pretty"),
+];
+
 /// Starts a private cluster on this machine, with two linked people in it.
 #[derive(Debug, clap::Args)]
 pub struct DevOptions {
@@ -54,7 +62,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
         port: Some(options.port),
         state: Some(state),
         binary: std::env::current_exe().context("cannot tell which program this is")?,
-        env: Vec::new(),
+        env: RELAXED.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
     });
     // Cancel-safe: dropping a half-started cluster ends what was started.
     let (mut cluster, users) = tokio::select! {
@@ -77,7 +85,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
 
 async fn start(options: ClusterOptions) -> anyhow::Result<(Cluster, Vec<User>)> {
     let cluster = Cluster::start(options).await?;
-    let users = seed::people(&cluster.url()).await?;
+    let users = seed::people(&cluster.url(), &cluster.fcm).await?;
     Ok((cluster, users))
 }
 

@@ -6,10 +6,15 @@ use anyhow::{Context as _, bail};
 use reqwest::{Client, Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::fcm::{FakeFcm, Script};
 
 const PASSWORD: &str = "correct-horse-battery";
 const PEOPLE: [(&str, &str); 2] = [("ada@example.com", "Ada"), ("ben@example.com", "Ben")];
 const REQUEST_WITHIN: Duration = Duration::from_secs(15);
+const PUSHED_WITHIN: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(50);
 
 /// A seeded person, with what is needed to act as them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,14 +30,26 @@ pub struct User {
 ///
 /// # Errors
 /// When the API answers something unexpected.
-pub async fn people(api: &str) -> anyhow::Result<Vec<User>> {
-    let api = Api { client: Client::builder().timeout(REQUEST_WITHIN).build()?, url: api.to_owned() };
+pub async fn people(api: &str, fcm: &FakeFcm) -> anyhow::Result<Vec<User>> {
+    let api =
+        Api { client: Client::builder().timeout(REQUEST_WITHIN).no_proxy().build()?, url: api.to_owned() };
     let mut users = Vec::new();
     for (email, name) in PEOPLE {
         users.push(api.person(email, name).await.with_context(|| format!("cannot seed {email}"))?);
     }
-    api.link(&users[0], &users[1]).await.context("cannot link the two")?;
+    if api.link(&users[0], &users[1]).await.context("cannot link the two")? {
+        forget_pushes(fcm).await;
+    }
     Ok(users)
+}
+
+/// Being linked is pushed to both phones. Waits for that, so that the fake FCM shows only what is tried afterwards.
+async fn forget_pushes(fcm: &FakeFcm) {
+    let deadline = Instant::now() + PUSHED_WITHIN;
+    while fcm.log().len() < PEOPLE.len() && Instant::now() < deadline {
+        tokio::time::sleep(POLL).await;
+    }
+    fcm.script(Script { reset: true, ..Script::default() });
 }
 
 struct Api {
@@ -61,17 +78,15 @@ impl Api {
         Ok(user)
     }
 
-    async fn link(&self, owner: &User, other: &User) -> anyhow::Result<()> {
+    /// Returns whether they were not linked before.
+    async fn link(&self, owner: &User, other: &User) -> anyhow::Result<bool> {
         let session = self
             .call(Method::POST, "/linking/sessions", Some(owner), &Value::Null, StatusCode::CONFLICT)
             .await?;
-        // Without a code they are linked already.
-        if let Some(code) = session["linkCode"].as_str() {
-            let confirm = json!({ "linkCode": code });
-            self.call(Method::POST, "/linking/sessions/confirm", Some(other), &confirm, StatusCode::OK)
-                .await?;
-        }
-        Ok(())
+        let Some(code) = session["linkCode"].as_str() else { return Ok(false) };
+        let confirm = json!({ "linkCode": code });
+        self.call(Method::POST, "/linking/sessions/confirm", Some(other), &confirm, StatusCode::OK).await?;
+        Ok(true)
     }
 
     /// One request; `also` is the status besides 2xx that is no failure.

@@ -108,7 +108,7 @@ fn as_gauge(count: usize) -> f64 {
 }
 
 impl HealthReport {
-    /// 404 asks HAProxy for a soft stop: nobody new, those who are here stay. 503 means broken.
+    /// 404 asks `HAProxy` for a soft stop: nobody new, those who are here stay. 503 means broken.
     fn probe_status(&self) -> StatusCode {
         match self.status {
             "draining" => StatusCode::NOT_FOUND,
@@ -120,7 +120,7 @@ impl HealthReport {
 
 /// Is the node well? Public and cheap: nothing is asked for it.
 #[utoipa::path(
-    get, path = "/health", tag = "health",
+    get, path = "/health", tag = "health", security(()),
     responses((status = 200, body = HealthReport), (status = 503, body = HealthReport))
 )]
 pub async fn health(State(health): State<Arc<Health>>) -> Response {

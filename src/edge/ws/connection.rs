@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use crate::delivery::mailbox::{Farewell, Mail, Mailbox, Numbered};
@@ -91,9 +92,11 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.session.start_after(after);
                 self.sockets.settlement.confirm(self.mailbox, after);
                 if last_seq > after {
-                    self.catch_up().await?
+                    self.catch_up().await?;
+                    "replayed"
+                } else {
+                    "lossless"
                 }
-                if last_seq > after { "replayed" } else { "lossless" }
             }
             Start::Unsettled { last_seq } => {
                 self.send_unsettled(last_seq).await.map_err(|failure| match failure {
@@ -276,11 +279,11 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         // Cancel-safe: a write that is given up ends the connection.
         let farewell = tokio::select! {
             biased;
-            written = &mut write => return outcome(written),
+            written = &mut write => return outcome(&written),
             farewell = self.mailbox.dismissed() => farewell,
         };
         match timeout(FAREWELL_TIMEOUT, write).await {
-            Ok(written) => outcome(written).and(Err(End::Close(farewell.into()))),
+            Ok(written) => outcome(&written).and(Err(End::Close(farewell.into()))),
             Err(_) => Err(End::Gone),
         }
     }
@@ -290,7 +293,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     }
 }
 
-fn outcome(written: Result<std::io::Result<()>, tokio::time::error::Elapsed>) -> Result<(), End> {
+fn outcome(written: &Result<std::io::Result<()>, Elapsed>) -> Result<(), End> {
     match written {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Gone),

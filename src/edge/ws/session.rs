@@ -330,7 +330,7 @@ mod tests {
     fn a_client_that_answers_stays() {
         let (mut session, start) = session(Receipt::Pong);
         let mut now = start;
-        for _ in 0..40 {
+        for _ in 0..100 {
             now = session.next_tick();
             match session.on_tick(now).as_slice() {
                 [Action::Write(_)] => assert_eq!(session.on_message(pong(""), now), vec![]),

@@ -49,6 +49,11 @@ impl Config {
             self.access_ttl() < self.refresh_ttl(),
             "accounts.refresh_ttl_days must be longer than accounts.access_ttl_seconds: a refresh comes after"
         );
+        ensure!(
+            self.access_ttl() < days(self.ended_sessions_kept_days),
+            "accounts.ended_sessions_kept_days must be longer than accounts.access_ttl_seconds: a node that starts \
+             must learn of each revoked session whose tokens live"
+        );
         ensure!(self.sessions_per_user_max > 0, "accounts.sessions_per_user_max must be at least 1");
         ensure!(self.hashing_concurrency > 0, "accounts.hashing_concurrency must be at least 1");
         let limits = [
@@ -116,4 +121,37 @@ impl Config {
 
 fn days(days: u32) -> Duration {
     Duration::from_secs(u64::from(days) * 24 * 60 * 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    type Change = fn(&mut Config);
+
+    fn defaults() -> Config {
+        let mut settings: toml::Table = toml::from_str(crate::config::DEFAULT_TOML).unwrap();
+        settings.remove("accounts").unwrap().try_into().unwrap()
+    }
+
+    #[test]
+    fn the_defaults_go_together_and_contradictions_are_named() {
+        defaults().check().unwrap();
+        let contradictions: [(Change, &str); 8] = [
+            (|config| config.access_ttl_seconds = 0, "access_ttl_seconds"),
+            (|config| config.access_ttl_seconds = 30 * 24 * 3600, "refresh_ttl_days"),
+            (|config| config.ended_sessions_kept_days = 0, "ended_sessions_kept_days"),
+            (|config| config.sessions_per_user_max = 0, "sessions_per_user_max"),
+            (|config| config.hashing_concurrency = 0, "hashing_concurrency"),
+            (|config| config.hashing_memory_kib = 1, "hashing_memory_kib"),
+            (|config| config.login_window_seconds = 0, "login_window_seconds"),
+            (|config| config.login_failures_per_account_max = 4, "login_failures_per_account_max"),
+        ];
+        for (change, name) in contradictions {
+            let mut config = defaults();
+            change(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
 }

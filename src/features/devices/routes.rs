@@ -100,14 +100,10 @@ struct RegisteredView {
 
 /// Registers this device for push; texts come in the language of `Accept-Language`.
 #[utoipa::path(
-    put, path = "/devices/fcm-token", tag = "devices", request_body = Register,
+    put, path = "/devices/fcm-token", tag = "devices", operation_id = "register_device", request_body = Register,
     responses(
         (status = 200, description = "The device was known already", body = RegisteredView),
         (status = 201, description = "The device is new", body = RegisteredView),
-        (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn register(
@@ -139,13 +135,11 @@ struct ListQuery {
 
 /// My devices, the newest registration first.
 #[utoipa::path(
-    get, path = "/devices/fcm-token", tag = "devices",
+    get, path = "/devices/fcm-token", tag = "devices", operation_id = "list_devices",
     params(("includeInactive" = Option<bool>, Query, description = "Also those that are not active any more")),
     responses(
         (status = 200, body = Vec<DeviceView>),
         (status = 400, description = "bad_parameter", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn list(
@@ -159,11 +153,10 @@ async fn list(
 
 /// Takes a device back: it is not pushed to any more. The same answer whether or not it was there.
 #[utoipa::path(
-    delete, path = "/devices/fcm-token/{deviceId}", tag = "devices", params(("deviceId" = String, Path)),
+    delete, path = "/devices/fcm-token/{deviceId}", tag = "devices", operation_id = "remove_device",
+    params(("deviceId" = String, Path)),
     responses(
         (status = 204, description = "It is not registered now"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn remove(

@@ -1,3 +1,5 @@
+//! Push registrations through their routes: whose token is whose, and what retires one.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -274,7 +276,7 @@ async fn a_logout_retires_what_it_registered_and_nothing_after_it() {
     world.devices.register(&kept).await.unwrap();
 
     let mut tx = world.pool.begin().await.unwrap();
-    sqlx::query("UPDATE sessions SET revoked_at = now() WHERE id = $1")
+    sqlx::query("UPDATE sessions SET revoked_at = now(), revoked_reason = 'logout' WHERE id = $1")
         .bind(session.0)
         .execute(&mut *tx)
         .await

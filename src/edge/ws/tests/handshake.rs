@@ -3,12 +3,15 @@
 use super::peer::{Peer, TEXT, frame, request};
 use super::{ALLOWED_ORIGIN, World};
 
+/// A request line, headers, and the status that answers them.
+type Case<'a> = (&'a str, &'a [(&'a str, Option<&'a str>)], u16);
+
 const GET: &str = "GET /ws HTTP/1.1";
 
 #[tokio::test]
 async fn a_handshake_that_is_not_one_is_refused_with_its_status() {
     let world = World::new().await;
-    let cases: &[(&str, &[(&str, Option<&str>)], u16)] = &[
+    let cases: &[Case<'_>] = &[
         ("POST /ws HTTP/1.1", &[("Content-Length", Some("0"))], 405),
         ("PUT /ws HTTP/1.1", &[("Content-Length", Some("0"))], 405),
         ("GET /ws HTTP/1.0", &[], 400),

@@ -91,8 +91,10 @@ impl Service {
     }
 
     async fn prepare(&self, account: NewAccount, client: &Client) -> Result<(User, String), AccountError> {
+        // A request that finds no room is not counted as an attempt.
+        let place = self.hasher.place()?;
         self.limits.count_registration(client.address).await?;
-        let hash = self.hasher.place()?.hash(account.password).await;
+        let hash = place.hash(account.password).await;
         let now = self.clock.now();
         let user = User {
             id: UserId::generate(),

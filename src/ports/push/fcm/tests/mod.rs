@@ -14,6 +14,8 @@ use crate::domain::clock::{Clock as _, ManualClock, SystemClock};
 use crate::ports::push::contract::{self, Peer, push};
 use crate::shutdown::Shutdown;
 
+mod fake;
+
 /// Long enough for two busy cores, short enough to wait for.
 const TIMEOUT_MS: u64 = 5_000;
 
@@ -301,10 +303,21 @@ async fn a_200_without_a_receipt_is_not_a_push() {
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let bench = bench().await;
-    bench.reply(ReplyScript { status: Some(307), ..ReplyScript::default() });
+    let google = bench.fake.url();
+    let elsewhere = axum::Router::new()
+        .fallback(async move |uri: http::Uri| axum::response::Redirect::temporary(&format!("{google}{uri}")));
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let stop = bench.shutdown.clone();
+    bench.shutdown.spawn_light(async move {
+        stop.unless_stopped(axum::serve(listener, elsewhere).into_future()).await;
+    });
+
+    let settings = Config { base_url, ..settings(&bench.fake) };
+    let gateway = FcmGateway::new(&settings, bench.clock.clone()).unwrap();
     let retry = PushError::Retry { after: None, reason: "unexpected_response" };
-    assert_eq!(bench.send("phone").await, Err(retry));
-    assert_eq!(bench.fake.log().len(), 1);
+    assert_eq!(gateway.send(&push("phone")).await, Err(retry));
+    assert!(bench.fake.log().is_empty());
 }
 
 #[tokio::test]
@@ -323,50 +336,6 @@ async fn the_minute_quota_of_the_project_holds_everything_back() {
     assert_eq!(bench.send("phone").await, Err(hold));
     bench.clock.advance(Duration::from_mins(1));
     bench.send("phone").await.unwrap();
-}
-
-#[tokio::test]
-async fn the_fake_is_driven_over_http_and_speaks_both_versions_of_it() {
-    let bench = bench().await;
-    bench.send("before").await.unwrap();
-    let script = json!({
-        "reset": true,
-        "replies": [{"times": 2, "code": "UNAVAILABLE", "retryAfter": "5"}, {"code": "INTERNAL", "cut": "close"}],
-        "latencyMs": {"min": 0, "max": 1},
-        "oauth": {"mode": "ok", "expiresIn": 60, "revoke": true},
-    });
-    for client in [Client::builder().http1_only(), Client::builder().http2_prior_knowledge()] {
-        let client = client.no_proxy().build().unwrap();
-        let script = client.post(format!("{}/script", bench.fake.url())).json(&script).send().await.unwrap();
-        assert_eq!(script.json::<serde_json::Value>().await.unwrap()["pendingReplies"], 3);
-        bench.send("after").await.unwrap_err();
-        let log = client.get(format!("{}/log", bench.fake.url())).send().await.unwrap();
-        let log: serde_json::Value = log.json().await.unwrap();
-        assert_eq!(log.as_array().map(Vec::len), Some(2), "{log}");
-        let (first, last) = (&log[0], &log[1]);
-        assert_eq!((&first["outcome"], &first["attempt"]), (&json!("UNAUTHENTICATED"), &json!(1)));
-        assert_eq!((&last["outcome"], &last["attempt"]), (&json!("UNAVAILABLE"), &json!(2)));
-        assert_eq!(last["message"]["data"]["seq"], "7");
-        assert_eq!(last["at"], bench.clock.now().timestamp_millis());
-        let unknown = client.get(format!("{}/nowhere", bench.fake.url())).send().await.unwrap();
-        assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
-    }
-}
-
-#[tokio::test]
-async fn a_message_that_is_only_validated_is_not_logged() {
-    let bench = bench().await;
-    let token = bench.gateway.tokens.current().await.unwrap();
-    let send = |body: serde_json::Value| {
-        let request = bench.gateway.http.post(bench.gateway.send_url.clone());
-        request.header(AUTHORIZATION, token.header()).json(&body).send()
-    };
-    let ok = send(json!({"validate_only": true, "message": {"token": "t"}})).await.unwrap();
-    assert_eq!(ok.status(), StatusCode::OK);
-    let wrong =
-        send(json!({"validate_only": true, "message": {"token": "t", "data": {"n": 1}}})).await.unwrap();
-    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
-    assert!(bench.fake.log().is_empty());
 }
 
 /// Collects what is logged on this thread.

@@ -1,0 +1,8 @@
+//! What only a whole cluster can show: real nodes, real stores, a real load balancer.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod client;
+mod delivery;
+mod faults;
+mod stage;
