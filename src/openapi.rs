@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
@@ -53,7 +54,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
     }
     for item in document.paths.paths.values_mut() {
         let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
-        methods.into_iter().flatten().for_each(add_common_answers);
+        for operation in methods.into_iter().flatten() {
+            add_common_answers(operation);
+            describe_answers(operation);
+        }
     }
     document
 }
@@ -78,6 +82,17 @@ fn add_common_answers(operation: &mut Operation) {
     for code in common.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, codes)| codes) {
         let answers = &mut operation.responses.responses;
         answers.entry(code.status().as_str().to_owned()).or_insert_with(|| RefOr::T(problem(*code)));
+    }
+}
+
+/// The specification wants a description of every answer; the status' own name says enough of a plain one.
+fn describe_answers(operation: &mut Operation) {
+    for (status, answer) in &mut operation.responses.responses {
+        let RefOr::T(answer) = answer else { continue };
+        if answer.description.is_empty() {
+            let name = status.parse().ok().and_then(|status: StatusCode| status.canonical_reason());
+            name.unwrap_or("An answer").clone_into(&mut answer.description);
+        }
     }
 }
 
@@ -110,6 +125,9 @@ mod tests {
                 let name = operation["operationId"].as_str().unwrap().to_owned();
                 assert!(names.insert(name.clone()), "{method} {path}: `{name}` is taken; set operation_id");
                 assert!(operation["tags"][0].is_string(), "{method} {path}");
+                for (status, answer) in operation["responses"].as_object().unwrap() {
+                    assert!(answer["description"].is_string(), "{method} {path} {status}");
+                }
             }
         }
         assert!(names.len() > 20);
