@@ -282,15 +282,6 @@ impl Socket {
         }
     }
 
-    /// The next frame, or none if it does not come within this time.
-    pub async fn event_within(&mut self, limit: Duration) -> Option<Value> {
-        match self.next(limit).await {
-            Some(Got::Event(event)) => Some(event),
-            Some(closed) => panic!("{closed:?}, after {:?}", self.seen),
-            None => None,
-        }
-    }
-
     /// The next frame, or none when the connection has ended.
     pub async fn event_before_end(&mut self) -> Option<Value> {
         match self.next(DEADLINE).await {

@@ -4,5 +4,9 @@
 
 mod client;
 mod delivery;
+mod examples;
 mod faults;
+mod readme;
+mod shape;
+mod shared;
 mod stage;
