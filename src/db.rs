@@ -5,6 +5,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use anyhow::bail;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use sqlx::Connection as _;
@@ -29,6 +30,20 @@ pub struct Config {
     pub acquire_timeout_ms: u64,
     /// How long the server works on one statement before it gives up.
     pub statement_timeout_ms: u64,
+}
+
+impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.connections_max == 0 || self.acquire_timeout_ms == 0 {
+            bail!("postgres.connections_max and postgres.acquire_timeout_ms must be at least 1");
+        }
+        if self.statement_timeout_ms == 0 {
+            bail!("postgres.statement_timeout_ms must be at least 1: 0 means no limit to Postgres");
+        }
+        Ok(())
+    }
 }
 
 /// Opens the pool. Connects lazily: a node starts, and says so in `/readyz`, while Postgres is away.

@@ -173,7 +173,10 @@ impl AllowedOrigins {
         let Ok(origin) = origin.to_str() else { return false };
         let origin = origin.to_ascii_lowercase();
         let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let same_host = origin.split_once("://").map(|(_, rest)| rest) == host;
+        // `Origin: null` has no host, and must not equal a `Host` that is not there.
+        let same_host = origin
+            .split_once("://")
+            .is_some_and(|(_, origin)| host.is_some_and(|host| host.eq_ignore_ascii_case(origin)));
         same_host || self.0.contains(&origin)
     }
 }

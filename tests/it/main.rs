@@ -9,4 +9,5 @@ mod faults;
 mod readme;
 mod shape;
 mod shared;
+mod socket;
 mod stage;

@@ -11,7 +11,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::client::{self, Client, DEADLINE, Socket};
+use crate::client::{self, Client, DEADLINE};
+use crate::socket::Socket;
 
 /// All tests come from one address, and hashing well is not what they are about.
 const SETTINGS: [(&str, &str); 9] = [

@@ -10,6 +10,10 @@ use bytes::Bytes;
 
 use crate::domain::ids::{EventId, UserId};
 
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod failures;
 mod memory;
 mod redis;
 mod wire;

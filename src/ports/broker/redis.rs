@@ -129,6 +129,9 @@ impl RedisBroker {
 #[async_trait]
 impl Broker for RedisBroker {
     async fn route(&self, batch: &[Envelope]) -> Result<Vec<Reach>, BrokerError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let pipeline = &self.pipeline(batch);
         let answers: Vec<i64> = self
             .link

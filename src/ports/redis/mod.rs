@@ -163,6 +163,8 @@ impl RedisLink {
         let deadline = Duration::from_millis(self.config.command_timeout_ms);
         let result = match tokio::time::timeout(deadline, command(self.commands.clone())).await {
             Ok(Ok(value)) => Ok(value),
+            // The connection has the same deadline, and may be the first to notice.
+            Ok(Err(error)) if error.is_timeout() => Err(RedisFailure::Deadline),
             Ok(Err(error)) => Err(RedisFailure::Redis(error)),
             Err(_) => Err(RedisFailure::Deadline),
         };

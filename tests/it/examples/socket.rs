@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{Client, Socket};
+use crate::client::Client;
 use crate::examples::tokens::{Forged, mint};
 use crate::shape::assert_shape;
 use crate::shared::{cluster, couple, person};
+use crate::socket::Socket;
 
 fn url(client: &Client, rest: &str) -> String {
     format!("{}/ws{rest}", client.base_url)
