@@ -44,7 +44,7 @@ pub enum Incoming {
     Deliver(Envelope),
     /// A message to every node; opaque here.
     Control(Bytes),
-    /// The subscription was interrupted: anything may have been missed.
+    /// A subscription stands, again or for the first time: before it, anything may have been missed.
     Interrupted,
 }
 
