@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -47,6 +47,7 @@ pub struct Sockets {
     replay: Replay,
     wheel: Arc<Wheel>,
     open: AtomicUsize,
+    draining: AtomicBool,
 }
 
 /// What a client showed in its handshake.
@@ -113,6 +114,7 @@ impl Sockets {
             shutdown: parts.shutdown,
             replay,
             open: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
         })
     }
 
@@ -124,7 +126,7 @@ impl Sockets {
 
     /// Holds a place for one more connection, if there is one.
     pub fn admit(self: &Arc<Self>) -> Option<Admission> {
-        if self.shutdown.is_stopping() {
+        if self.draining.load(Ordering::Relaxed) {
             return None;
         }
         let admission = Admission(Arc::clone(self));
@@ -133,8 +135,11 @@ impl Sockets {
         (before < self.config.connections_max).then_some(admission)
     }
 
-    /// Ends all connections, spread over `window`, so that they do not all come back at once.
+    /// Takes no new connections, and ends all others, spread over `window`, so that they do not all come
+    /// back at once.
     pub async fn drain(&self, window: Duration) {
+        // Before the look at the registry: a connection that is not in it yet sees this when it is.
+        self.draining.store(true, Ordering::SeqCst);
         let all = self.registry.all();
         let pause = window.checked_div(u32::try_from(all.len()).unwrap_or(u32::MAX)).unwrap_or_default();
         let started = Instant::now();
@@ -174,7 +179,7 @@ impl Sockets {
             Ok(authenticated) => authenticated,
             Err(end) => return end,
         };
-        if self.registry.connections_of(claims.sub).len() >= self.config.connections_per_user_max {
+        if self.others(&claims, hello.device.as_deref()) >= self.config.connections_per_user_max {
             return End::Close(Closing::TooManyConnections);
         }
         let bounds = self.config.bounds();
@@ -191,7 +196,7 @@ impl Sockets {
             session,
             writer,
             receipt: hello.receipt,
-            behind: false,
+            catch_up_at: None,
         };
         let end = match connection.run(reader, hello.since).await {
             Ok(never) => match never {},
@@ -238,6 +243,12 @@ impl Sockets {
                 }
             }
         }
+    }
+
+    /// The user's connections here, but for those that a new one of this device replaces.
+    fn others(&self, claims: &Claims, device: Option<&str>) -> usize {
+        let connections = self.registry.connections_of(claims.sub);
+        connections.iter().filter(|other| device.is_none() || other.device.as_deref() != device).count()
     }
 
     fn rules(&self) -> Rules {
@@ -296,8 +307,8 @@ struct Connection<'a, W> {
     session: Session,
     writer: &'a mut W,
     receipt: Receipt,
-    /// Postgres could not be read; there is more to send.
-    behind: bool,
+    /// Postgres could not be read: when to try again.
+    catch_up_at: Option<Instant>,
 }
 
 impl<W: AsyncWrite + Unpin> Connection<'_, W> {
@@ -309,6 +320,9 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         // A revocation that came while this connection was not yet in the registry.
         if self.sockets.authenticator.revoked().contains(self.mailbox.session) {
             return Err(End::Close(Closing::SessionRevoked));
+        }
+        if self.sockets.draining.load(Ordering::SeqCst) {
+            return Err(self.take_leave(Farewell::Leaving).await);
         }
         self.begin(since).await?;
         self.schedule_tick();
@@ -348,7 +362,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.session.start_after(after);
                 self.sockets.settlement.confirm(self.mailbox, after);
                 if last_seq > after {
-                    self.catch_up().await?
+                    self.catch_up().await?;
                 }
                 if last_seq > after { "replayed" } else { "lossless" }
             }
@@ -420,9 +434,10 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             return Err(self.take_leave(farewell).await);
         }
         if mail.tick {
-            let actions = self.session.on_tick(Instant::now());
+            let now = Instant::now();
+            let actions = self.session.on_tick(now);
             self.perform(actions).await?;
-            if self.behind {
+            if self.catch_up_at.is_some_and(|at| at <= now) {
                 self.catch_up().await?;
             }
             self.schedule_tick();
@@ -452,23 +467,31 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
 
     /// Reads from Postgres, page by page, all that comes after the last event sent.
     async fn catch_up(&mut self) -> Result<(), End> {
+        let replay = &self.sockets.replay;
         loop {
-            let after = self.session.sent_seq();
-            let page = match self.sockets.replay.page(self.mailbox.user, after).await {
+            let page = match replay.page(self.mailbox.user, self.session.sent_seq()).await {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::warn!(%error, "cannot read what a connection lacks; will try again");
-                    self.behind = true;
-                    self.sockets.wheel.schedule(self.mailbox, Instant::now() + CATCH_UP_RETRY);
+                    // Not all at once, when Postgres is just back.
+                    let wait = CATCH_UP_RETRY + random::jitter(CATCH_UP_RETRY);
+                    self.catch_up_at = Some(Instant::now() + wait);
+                    self.schedule_tick();
                     return Ok(());
                 }
             };
-            self.behind = false;
-            let Some(first) = page.first() else { return Ok(()) };
-            if first.seq != after + 1 {
-                self.resync(ResyncReason::BeyondRetention, first.seq - 1).await?;
+            self.catch_up_at = None;
+            // What is pruned out of turn leaves a hole, and a hole is told.
+            for run in page.chunk_by(|one, next| one.seq + 1 == next.seq) {
+                if run[0].seq != self.session.sent_seq() + 1 {
+                    self.resync(ResyncReason::BeyondRetention, run[0].seq - 1).await?;
+                }
+                self.write_events(run).await?;
             }
-            self.write_events(&page).await?;
+            // Whatever is committed from now on says so in the mailbox.
+            if !replay.is_full(&page) {
+                return Ok(());
+            }
         }
     }
 
@@ -543,7 +566,9 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     }
 
     fn schedule_tick(&self) {
-        self.sockets.wheel.schedule(self.mailbox, self.session.next_tick());
+        let next = self.session.next_tick();
+        let next = self.catch_up_at.map_or(next, |at| at.min(next));
+        self.sockets.wheel.schedule(self.mailbox, next);
     }
 }
 
