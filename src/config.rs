@@ -85,6 +85,7 @@ impl Config {
             bail!("server.listen and server.internal_listen must differ: probes and metrics are not public");
         }
         self.server.check()?;
+        self.postgres.check()?;
         self.redis.check()?;
         self.delivery.check()?;
         self.sockets.check()?;
