@@ -3,7 +3,9 @@
 //! Each module owns its own `Config`; this one puts them together and refuses contradictions, because a
 //! node that boots with a setting it does not understand fails later, and less clearly.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -51,12 +53,12 @@ impl Config {
     /// # Errors
     /// One sentence that names the key and what is wrong with it.
     pub fn load(overlay: Option<&Path>) -> anyhow::Result<Self> {
-        Self::from_layers(overlay, std::env::vars())
+        Self::from_layers(overlay, std::env::vars_os())
     }
 
     fn from_layers(
         overlay: Option<&Path>,
-        env: impl Iterator<Item = (String, String)>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> anyhow::Result<Self> {
         let mut layers = config::Config::builder()
             .add_source(config::File::from_str(DEFAULT_TOML, config::FileFormat::Toml));
@@ -96,6 +98,7 @@ impl Config {
             );
         }
         self.accounts.check()?;
+        self.throttle.check()?;
         self.linking.check()?;
         self.status.check()?;
         self.devices.check()
@@ -103,49 +106,237 @@ impl Config {
 }
 
 /// The settings in the environment, as `section.key` and value; `…_FILE` is replaced by what the file holds.
-fn overrides(env: impl Iterator<Item = (String, String)>) -> anyhow::Result<Vec<(String, config::Value)>> {
+fn overrides(
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> anyhow::Result<BTreeMap<String, config::Value>> {
     let prefix = format!("{ENV_PREFIX}{ENV_SEPARATOR}");
-    let mut found = Vec::new();
+    let defaults = default_table();
+    let mut found = BTreeMap::new();
     for (name, value) in env {
+        // Other programs may keep in their variables what they like, even what is not text.
+        let Some(name) = name.to_str() else { continue };
         let Some(path) = name.strip_prefix(&prefix) else { continue };
+        let value = value.into_string().map_err(|_| anyhow::anyhow!("{name} is not UTF-8"))?;
         let (path, text) = match path.strip_suffix(FILE_SUFFIX) {
-            Some(path) => (path, read_secret(&name, Path::new(&value))?),
+            Some(path) => (path, read_secret(name, Path::new(&value))?),
             None => (path, value),
         };
         let key = path.to_lowercase().replace(ENV_SEPARATOR, ".");
-        found.push((key, parse_value(&text)));
+        let value = if is_list(&defaults, &key) { parse_list(name, &text)? } else { text.into() };
+        if found.insert(key, value).is_some() {
+            bail!("{prefix}{path} and {prefix}{path}{FILE_SUFFIX} are both set: which one is meant?");
+        }
     }
     Ok(found)
 }
 
 fn read_secret(name: &str, path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path)
-        .with_context(|| format!("{name} names {}, which cannot be read", PathBuf::from(path).display()))?;
+        .with_context(|| format!("{name} names {}, which cannot be read", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// A TOML value if the text is one (a number, a boolean, a list), otherwise the text itself.
-fn parse_value(text: &str) -> config::Value {
+fn default_table() -> toml::Table {
+    DEFAULT_TOML.parse().expect("a test parses it")
+}
+
+/// Whether a setting holds a list. Only such a value is read as TOML: anything else is text until its type is
+/// known, so that a password may look like a number.
+fn is_list(defaults: &toml::Table, key: &str) -> bool {
+    let mut sections: Vec<&str> = key.split('.').collect();
+    let last = sections.pop().unwrap_or_default();
+    let section = sections.iter().try_fold(defaults, |table, section| table.get(*section)?.as_table());
+    section.and_then(|section| section.get(last)).is_some_and(toml::Value::is_array)
+}
+
+fn parse_list(name: &str, text: &str) -> anyhow::Result<config::Value> {
     #[derive(Deserialize)]
     struct Wrapper {
         value: config::Value,
     }
+    // What is wrong with it is not repeated: the list may hold keys.
     config::Config::builder()
         .add_source(config::File::from_str(&format!("value = {text}"), config::FileFormat::Toml))
         .build()
         .and_then(config::Config::try_deserialize::<Wrapper>)
-        .map_or_else(|_| text.into(), |wrapper| wrapper.value)
+        .map(|wrapper| wrapper.value)
+        .map_err(|_| anyhow::anyhow!("{name} must be a list as TOML writes it, such as [\"one\", \"other\"]"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use secrecy::ExposeSecret as _;
 
     use super::*;
     use crate::domain::tokens::{KeyAlgorithm, generate_private_key};
 
-    fn load(env: &[(&str, &str)]) -> anyhow::Result<Config> {
-        Config::from_layers(None, env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+    fn load(overlay: &str, env: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("fanlight.toml");
+        std::fs::write(&file, overlay).unwrap();
+        Config::from_layers(Some(&file), env.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    fn refusal(overlay: &str, env: &[(&str, &str)]) -> String {
+        let sentence = format!("{:#}", load(overlay, env).unwrap_err());
+        assert!(!sentence.contains('\n'), "{sentence}");
+        sentence
+    }
+
+    #[test]
+    fn the_printed_defaults_are_the_whole_configuration() {
+        let printed: Config = toml::from_str(DEFAULT_TOML).unwrap();
+        let used = Config::from_layers(None, []).unwrap();
+        assert_eq!(format!("{printed:?}"), format!("{used:?}"));
+        assert!(used.is_production(), "nobody is to get development by forgetting a setting");
+    }
+
+    #[test]
+    fn every_default_has_to_be_there() {
+        let defaults = default_table();
+        for (section, settings) in &defaults {
+            for key in settings.as_table().into_iter().flat_map(toml::Table::keys) {
+                let mut lacking = defaults.clone();
+                lacking[section].as_table_mut().unwrap().remove(key);
+                assert!(
+                    lacking.try_into::<Config>().is_err(),
+                    "{section}.{key} has a second, hidden default"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+        let overlay = "[server]\ndrain_ms = 1\nstop_timeout_ms = 2\n";
+        let config = load(overlay, &[("FANLIGHT__SERVER__DRAIN_MS", "3"), ("DRAIN_MS", "4")]).unwrap();
+        assert_eq!(config.server.drain_ms, 3);
+        assert_eq!(config.server.stop_timeout_ms, 2);
+        assert_eq!(config.server.header_timeout_ms, 10_000);
+    }
+
+    #[test]
+    fn an_unknown_setting_refuses_by_name() {
+        for sentence in [
+            refusal("[server]\nlissen = 1", &[]),
+            refusal("[sever]\nlissen = 1", &[]),
+            refusal("", &[("FANLIGHT__SERVER__LISSEN", "1")]),
+            refusal("", &[("FANLIGHT__LISSEN", "1")]),
+            refusal("", &[("FANLIGHT__SERVER__DRAIN_MS__LISSEN", "1")]),
+            refusal("", &[("FANLIGHT__SERVER__0LISSEN", "1")]),
+        ] {
+            let named = ["lissen", "sever", "drain_ms"].iter().any(|name| sentence.contains(name));
+            assert!(named, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_refuses_by_name() {
+        for (value, overlay) in
+            [("soon", "\"soon\""), ("-1", "-1"), ("1.5", "\"1.5\""), ("", "\"\""), ("[1]", "[1]")]
+        {
+            let sentence = refusal("", &[("FANLIGHT__SERVER__DRAIN_MS", value)]);
+            assert!(sentence.contains("drain_ms"), "{sentence}");
+            let sentence = refusal(&format!("[server]\ndrain_ms = {overlay}"), &[]);
+            assert!(sentence.contains("drain_ms"), "{sentence}");
+        }
+        let sentence = refusal("", &[("FANLIGHT__SERVER__LISTEN", "here")]);
+        assert!(sentence.contains("server.listen"), "{sentence}");
+    }
+
+    #[test]
+    fn text_that_looks_like_something_else_stays_text() {
+        for text in [
+            "123",
+            "007",
+            "1e5",
+            "1_000",
+            "0x10",
+            "true",
+            "2026-01-01",
+            "\"quoted\"",
+            "[1]",
+            "1 # not a comment",
+        ] {
+            let config = load("", &[("FANLIGHT__POSTGRES__URL", text)]).unwrap();
+            assert_eq!(config.postgres.url.expose_secret(), text);
+        }
+        let config = load("", &[("FANLIGHT__REDIS__KEY_PREFIX", "123")]).unwrap();
+        assert_eq!(config.redis.key_prefix, "123");
+    }
+
+    #[test]
+    fn numbers_booleans_and_lists_are_read_from_the_environment() {
+        let config = load(
+            "",
+            &[
+                ("FANLIGHT__SERVER__ALLOWED_ORIGINS", r#"["https://one.example", "https://other.example"]"#),
+                ("FANLIGHT__PUSH__FCM__ALLOW_INSECURE_ENDPOINT", "true"),
+                ("FANLIGHT__AUTH__KEYS", r#"[{ kid = "1", algorithm = "HS256", private_key = "secret" }]"#),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.server.allowed_origins, ["https://one.example", "https://other.example"]);
+        assert!(config.push.fcm.allow_insecure_endpoint);
+        assert_eq!(config.auth.keys[0].kid, "1");
+        let sentence = refusal("", &[("FANLIGHT__AUTH__KEYS", "[{ private_key = secret }]")]);
+        assert!(sentence.contains("FANLIGHT__AUTH__KEYS") && !sentence.contains("secret"), "{sentence}");
+    }
+
+    #[test]
+    fn secrets_are_read_from_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("url");
+        let path = file.to_str().unwrap();
+        let name = "FANLIGHT__POSTGRES__URL_FILE";
+        std::fs::write(&file, "postgres://u:1 2@host/db\r\n").unwrap();
+        let config = load("", &[(name, path)]).unwrap();
+        assert_eq!(config.postgres.url.expose_secret(), "postgres://u:1 2@host/db");
+
+        let missing = refusal("", &[(name, "/nowhere/url")]);
+        assert!(missing.contains(name) && missing.contains("/nowhere/url"), "{missing}");
+        let both = refusal("", &[(name, path), ("FANLIGHT__POSTGRES__URL", "postgres://other")]);
+        assert!(both.contains(name) && both.contains("both set"), "{both}");
+    }
+
+    #[test]
+    fn numbers_that_contradict_each_other_refuse_by_name() {
+        for (overlay, key) in [
+            ("[server]\ninternal_listen = \"0.0.0.0:8080\"", "server.internal_listen"),
+            ("[server]\nhandshakes_max = 0", "server.handshakes_max"),
+            ("[server]\ntrusted_proxies = [\"proxy\"]", "server.trusted_proxies"),
+            ("[postgres]\nconnections_max = 0", "postgres.connections_max"),
+            ("[redis]\nlease_ms = 1000", "redis.lease_ms"),
+            ("[redis]\nkey_prefix = \"a:b\"", "redis.key_prefix"),
+            ("[delivery]\nack_deadline_ms = 1000", "delivery.ack_deadline_ms"),
+            ("[delivery]\nsweep_interval_ms = 5000", "delivery.sweep_interval_ms"),
+            ("[delivery]\nreconcile_interval_ms = 0", "delivery.reconcile_interval_ms"),
+            ("[delivery]\nretention_hours = 0", "delivery.retention_hours"),
+            ("[delivery.push]\nbackoff_first_ms = 700000", "delivery.push.backoff_first_ms"),
+            ("[sockets]\nqueue_bytes_max = 1000", "sockets.queue_bytes_max"),
+            ("[push.fcm]\nenabled = true", "push.fcm.service_account"),
+            ("[throttle]\nlocal_keys_max = 0", "throttle.local_keys_max"),
+        ] {
+            let sentence = refusal(overlay, &[]);
+            assert!(sentence.contains(key), "{key}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn a_node_without_signing_keys_is_told_how_to_make_one() {
+        let config = load("environment = \"production\"", &[]).unwrap();
+        let sentence = format!("{:#}", config.auth.key_ring().err().unwrap());
+        assert!(sentence.contains("fanlight keys generate"), "{sentence}");
+        assert!(sentence.contains("no signing key"), "{sentence}");
+    }
+
+    #[test]
+    fn secrets_do_not_appear_when_settings_are_printed() {
+        let env = [
+            ("FANLIGHT__POSTGRES__URL", "postgres://u:hunter2@h"),
+            ("FANLIGHT__REDIS__URL", "redis://:hunter2@h"),
+        ];
+        assert!(!format!("{:?}", load("", &env).unwrap()).contains("hunter2"));
     }
 
     #[test]
@@ -158,17 +349,17 @@ mod tests {
             "client_email": "push@project.iam.gserviceaccount.com",
             "token_uri": "http://127.0.0.1:9099/token",
         });
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        write!(file, "{account:#}").unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, format!("{account:#}")).unwrap();
         let path = file.path().to_str().unwrap();
         let push = [
             ("FANLIGHT__PUSH__FCM__ENABLED", "true"),
             ("FANLIGHT__PUSH__FCM__BASE_URL", "http://127.0.0.1:9099"),
             ("FANLIGHT__PUSH__FCM__SERVICE_ACCOUNT_FILE", path),
         ];
-        let with = |key, value| load(&[push[0], push[1], push[2], (key, value)]);
+        let with = |key, value| load("", &[push[0], push[1], push[2], (key, value)]);
 
-        assert!(load(&push).unwrap_err().to_string().contains("push.fcm.base_url"));
+        assert!(load("", &push).unwrap_err().to_string().contains("push.fcm.base_url"));
         let development = with("FANLIGHT__ENVIRONMENT", "development").unwrap();
         assert!(development.push.fcm.service_account.is_some());
         with("FANLIGHT__PUSH__FCM__ALLOW_INSECURE_ENDPOINT", "true").unwrap();

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use sqlx::migrate::Migrator;
@@ -37,6 +37,12 @@ impl Config {
     /// # Errors
     /// One sentence that names the key and what is wrong with it.
     pub fn check(&self) -> anyhow::Result<()> {
+        if self.connections_max == 0 || self.acquire_timeout_ms == 0 {
+            bail!("postgres.connections_max and postgres.acquire_timeout_ms must be at least 1");
+        }
+        if self.statement_timeout_ms == 0 {
+            bail!("postgres.statement_timeout_ms must be at least 1: 0 means no limit to Postgres");
+        }
         let longest = self.acquire_timeout_ms.saturating_add(self.statement_timeout_ms);
         ensure!(
             u128::from(longest) < ANSWER_DEADLINE.as_millis(),

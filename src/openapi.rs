@@ -3,11 +3,16 @@
 use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::edge::auth::SESSION_COOKIE;
+use crate::edge::http::ErrorCode;
+use crate::edge::http::problem::ProblemBody;
 use crate::edge::ops;
 use crate::features::{accounts, devices, linking, status};
 
@@ -20,6 +25,7 @@ use crate::features::{accounts, devices, linking, status};
     ),
     servers((url = "/", description = "This server"), (url = "/api/v1", description = "The same, with a prefix")),
     security(("bearer" = []), ("cookie" = [])),
+    components(schemas(ProblemBody)),
     modifiers(&Credentials)
 )]
 struct Document;
@@ -46,7 +52,53 @@ pub fn document() -> utoipa::openapi::OpenApi {
     {
         document.merge(part);
     }
+    for item in document.paths.paths.values_mut() {
+        let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in methods.into_iter().flatten() {
+            add_common_answers(operation);
+            describe_answers(operation);
+        }
+    }
     document
+}
+
+/// What every operation may answer, so that each states only what is its own.
+fn add_common_answers(operation: &mut Operation) {
+    let needs_token = operation.security.is_none();
+    let takes_body = operation.request_body.is_some();
+    let common: [(bool, &[ErrorCode]); 3] = [
+        (true, &[ErrorCode::Unavailable]),
+        (needs_token, &[ErrorCode::Unauthenticated, ErrorCode::ForeignOrigin]),
+        (
+            takes_body,
+            &[
+                ErrorCode::MalformedBody,
+                ErrorCode::BodyTooLarge,
+                ErrorCode::UnsupportedMediaType,
+                ErrorCode::InvalidBody,
+            ],
+        ),
+    ];
+    for code in common.into_iter().filter(|(applies, _)| *applies).flat_map(|(_, codes)| codes) {
+        let answers = &mut operation.responses.responses;
+        answers.entry(code.status().as_str().to_owned()).or_insert_with(|| RefOr::T(problem(*code)));
+    }
+}
+
+/// The specification wants a description of every answer; the status' own name says enough of a plain one.
+fn describe_answers(operation: &mut Operation) {
+    for (status, answer) in &mut operation.responses.responses {
+        let RefOr::T(answer) = answer else { continue };
+        if answer.description.is_empty() {
+            let name = status.parse().ok().and_then(|status: StatusCode| status.canonical_reason());
+            name.unwrap_or("An answer").clone_into(&mut answer.description);
+        }
+    }
+}
+
+fn problem(code: ErrorCode) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new().description(code.as_str()).content("application/problem+json", content).build()
 }
 
 /// `GET /openapi.json`
@@ -73,6 +125,9 @@ mod tests {
                 let name = operation["operationId"].as_str().unwrap().to_owned();
                 assert!(names.insert(name.clone()), "{method} {path}: `{name}` is taken; set operation_id");
                 assert!(operation["tags"][0].is_string(), "{method} {path}");
+                for (status, answer) in operation["responses"].as_object().unwrap() {
+                    assert!(answer["description"].is_string(), "{method} {path} {status}");
+                }
             }
         }
         assert!(names.len() > 20);

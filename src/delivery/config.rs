@@ -80,6 +80,11 @@ impl Config {
         if self.sweep_interval_ms == 0 || self.sweep_interval_ms >= self.ack_deadline_ms {
             bail!("delivery.sweep_interval_ms must be at least 1 and less than delivery.ack_deadline_ms");
         }
+        if self.claim_lease_ms == 0 || self.retention_hours == 0 || self.reconcile_interval_ms == 0 {
+            bail!(
+                "delivery.claim_lease_ms, delivery.retention_hours and delivery.reconcile_interval_ms must be at least 1"
+            );
+        }
         if self.settle_interval_ms >= 1_000 {
             bail!(
                 "delivery.settle_interval_ms must be less than 1000: an event not settled by then is routed again"

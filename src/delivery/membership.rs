@@ -121,7 +121,7 @@ impl Membership {
                 // A newer version may say more than we know.
                 Err(_) => metrics::counter!("fanlight_broker_unreadable_messages_total").increment(1),
             },
-            Incoming::Interrupted => {
+            Incoming::Subscribed => {
                 this.stale.store(true, Ordering::Relaxed);
                 this.health.interrupted();
             }

@@ -14,7 +14,7 @@ use crate::domain::tokens::{self, KeyAlgorithm};
 const ACCESS_TTL_SECONDS: u64 = 12 * 60 * 60;
 /// Nobody wants to wait for a polite goodbye after Ctrl-C.
 const DRAIN_MS: u64 = 500;
-/// A little more than HAProxy's interval between two looks.
+/// A little more than `HAProxy`'s interval between two looks.
 const DRAIN_NOTICE_MS: u64 = 600;
 const STOP_TIMEOUT_MS: u64 = 3_000;
 

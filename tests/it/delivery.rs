@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use crate::client::Socket;
+use crate::socket::Socket;
 use crate::stage::{Stage, seq};
 
 const CHANGES: usize = 1_000;

@@ -6,7 +6,8 @@ use fanlight::dev::process::Signal;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::client::{Client, Socket};
+use crate::client::Client;
+use crate::socket::Socket;
 use crate::stage::{Stage, seq, until};
 
 /// `delivery.ack_deadline_ms`

@@ -4,5 +4,10 @@
 
 mod client;
 mod delivery;
+mod examples;
 mod faults;
+mod readme;
+mod shape;
+mod shared;
+mod socket;
 mod stage;

@@ -9,7 +9,8 @@ use sqlx::PgPool;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::client::{Client, Socket};
+use crate::client::Client;
+use crate::socket::Socket;
 
 /// Tests that break things look at how fast they heal, so they do not share the machine.
 static TURN: Mutex<()> = Mutex::const_new(());

@@ -216,7 +216,7 @@ async fn a_user_of_another_node_is_not_pushed_before_the_deadline() {
     // Frozen: it takes the event, and nobody confirms.
     let other = world.twin();
     let entry = Entry { user, connection: ConnectionId::generate(), node: other.node };
-    drop(world.presence.renew_lease(other.node).await.unwrap());
+    world.presence.renew_lease(other.node).await.unwrap();
     world.presence.enter(&[entry]).await.unwrap();
     let (frozen, stop) = (other.broker(), world.shutdown.clone());
     world.shutdown.spawn_light(async move {

@@ -6,6 +6,7 @@ use super::{World, every_device, mailbox, pushable, silent, token, until};
 use crate::delivery::cursors;
 use crate::delivery::outbox::{self, Outcome};
 use crate::delivery::sweeper::{Found, Sweeper};
+use crate::domain::clock::Timestamp;
 
 #[tokio::test]
 async fn an_unconfirmed_event_is_routed_again_and_falls_due_at_its_deadline() {
@@ -125,35 +126,36 @@ async fn the_order_of_commits_is_the_order_of_seq_and_of_time() {
     let user = world.user().await;
     let mut first = world.pool.begin().await.unwrap();
     drop(outbox::append(&mut first, vec![pushable(user)]).await.unwrap());
-    let second = tokio::spawn({
-        let pool = world.pool.clone();
-        async move {
-            let mut tx = pool.begin().await.unwrap();
-            let committed = outbox::append(&mut tx, vec![pushable(user)]).await.unwrap();
-            tx.commit().await.unwrap();
-            committed[0].envelope.seq
-        }
-    });
-    until("the second waits for the first", async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
-        waiting == 1
-    })
-    .await;
-    let released: chrono::DateTime<chrono::Utc> =
-        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&world.pool).await.unwrap();
-    first.commit().await.unwrap();
-
-    assert_eq!(second.await.unwrap(), 2);
-    let created: chrono::DateTime<chrono::Utc> =
-        sqlx::query_scalar("SELECT created_at FROM events WHERE seq = 2")
+    let second = async {
+        let mut tx = world.pool.begin().await.unwrap();
+        let committed = outbox::append(&mut tx, vec![pushable(user)]).await.unwrap();
+        tx.commit().await.unwrap();
+        committed[0].envelope.seq
+    };
+    let release = async {
+        until("the second waits for the first", async || {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            )
             .fetch_one(&world.pool)
             .await
             .unwrap();
+            waiting == 1
+        })
+        .await;
+        let now: Timestamp =
+            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&world.pool).await.unwrap();
+        first.commit().await.unwrap();
+        now
+    };
+    let (seq, released) = tokio::join!(second, release);
+
+    assert_eq!(seq, 2);
+    let created: Timestamp = sqlx::query_scalar("SELECT created_at FROM events WHERE seq = 2")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
     assert!(created >= released, "the deadline ran while the event waited for its place");
 }
 

@@ -52,6 +52,10 @@ where
         // In two steps: serde_json calls `null` in place of an enum a syntax error, and it is none.
         let axum::Json(json) =
             axum::Json::<Box<RawValue>>::from_request(request, state).await.map_err(refuse_json)?;
+        // serde would take an array as the fields of a struct, in their order: no contract says so.
+        if !json.get().starts_with('{') {
+            return Err(Problem::new(ErrorCode::InvalidBody).detail("the body must be a JSON object"));
+        }
         let value: T = serde_json::from_str(json.get())
             .map_err(|error| Problem::new(ErrorCode::InvalidBody).detail(error.to_string()))?;
         value.validate().map_err(|report| Problem::new(ErrorCode::InvalidBody).detail(one_line(&report)))?;

@@ -1,78 +1,30 @@
-//! One connection, from its handshake to its end: the only task that reads from it or writes to it.
+//! One connection, from its welcome to its end: the only task that reads from it or writes to it.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use crate::delivery::mailbox::{Farewell, Mail, Mailbox, Numbered};
-use crate::delivery::membership::Membership;
-use crate::delivery::registry::Registry;
-use crate::delivery::settlement::Settlement;
-use crate::domain::clock::SharedClock;
-use crate::domain::ids::NodeId;
 use crate::domain::random;
-use crate::domain::tokens::Claims;
-use crate::edge::auth::Authenticator;
-use crate::edge::ws::Config;
 use crate::edge::ws::close::Closing;
-use crate::edge::ws::protocol::{self, Auth, Command, Reply, ResyncReason, WelcomeLimits};
-use crate::edge::ws::replay::{Replay, Start};
-use crate::edge::ws::session::{Action, Place, Receipt, Rules, Session, farewell_frame};
-use crate::edge::ws::socket::{Message, ReadError, Reader, close_frame, finish};
-use crate::edge::ws::wheel::Wheel;
+use crate::edge::ws::protocol::{Auth, Reply, ResyncReason, WelcomeLimits};
+use crate::edge::ws::replay::Start;
+use crate::edge::ws::session::{Action, Place, Receipt, Session};
+use crate::edge::ws::socket::{ReadError, Reader};
+use crate::edge::ws::sockets::{FAREWELL_TIMEOUT, Sockets};
 use crate::failpoint;
-use crate::shutdown::Shutdown;
 
-/// A connection that ends gets this long to take its last bytes and to say its last word.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// After Postgres could not be read, when a connection tries again.
 const CATCH_UP_RETRY: Duration = Duration::from_secs(1);
 
-/// What all connections of a node share.
-pub struct Sockets {
-    pub node: NodeId,
-    pub config: Config,
-    pub authenticator: Arc<Authenticator>,
-    pub registry: Arc<Registry>,
-    pub membership: Arc<Membership>,
-    pub settlement: Settlement,
-    pub clock: SharedClock,
-    pub shutdown: Shutdown,
-    replay: Replay,
-    wheel: Arc<Wheel>,
-    open: AtomicUsize,
-    draining: AtomicBool,
-}
-
-/// What a client showed in its handshake.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    Valid(Claims),
-    Missing,
-    Invalid,
-    /// It will send `AUTH` as its first frame.
-    Awaited,
-}
-
-/// What a client asked for in its handshake.
-#[derive(Clone, Debug)]
-pub struct Hello {
-    pub credentials: Credentials,
-    pub receipt: Receipt,
-    /// The last seq it saw.
-    pub since: Option<i64>,
-    pub device: Option<String>,
-}
-
 /// How a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub enum End {
     Close(Closing),
     /// The client closed, with this code.
     CloseBack(Option<u16>),
@@ -80,239 +32,20 @@ enum End {
     Gone,
 }
 
-/// The parts that [`Sockets::new`] puts together.
-pub struct Parts {
-    pub node: NodeId,
-    pub config: Config,
-    pub delivery: crate::delivery::Config,
-    pub pool: crate::db::PgPool,
-    pub authenticator: Arc<Authenticator>,
-    pub registry: Arc<Registry>,
-    pub membership: Arc<Membership>,
-    pub settlement: Settlement,
-    pub clock: SharedClock,
-    pub shutdown: Shutdown,
-}
+pub enum Never {}
 
-impl Sockets {
-    #[must_use]
-    pub fn new(parts: Parts) -> Arc<Self> {
-        let replay = Replay {
-            pool: parts.pool,
-            events_max: i64::from(parts.delivery.replay_events_max),
-            page_events: i64::from(parts.delivery.replay_page_events),
-        };
-        Arc::new(Self {
-            node: parts.node,
-            config: parts.config,
-            authenticator: parts.authenticator,
-            registry: parts.registry,
-            membership: parts.membership,
-            settlement: parts.settlement,
-            clock: parts.clock,
-            wheel: Wheel::start(&parts.shutdown),
-            shutdown: parts.shutdown,
-            replay,
-            open: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
-        })
-    }
-
-    /// How many connections are open, in whatever stage.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Holds a place for one more connection, if there is one.
-    pub fn admit(self: &Arc<Self>) -> Option<Admission> {
-        if self.draining.load(Ordering::Relaxed) {
-            return None;
-        }
-        let admission = Admission(Arc::clone(self));
-        let before = self.open.fetch_add(1, Ordering::Relaxed);
-        // The admission gives the place back when it is dropped.
-        (before < self.config.connections_max).then_some(admission)
-    }
-
-    /// Takes no new connections, and ends all others, spread over `window`, so that they do not all come
-    /// back at once.
-    pub async fn drain(&self, window: Duration) {
-        // Before the look at the registry: a connection that is not in it yet sees this when it is.
-        self.draining.store(true, Ordering::SeqCst);
-        let all = self.registry.all();
-        let pause = window.checked_div(u32::try_from(all.len()).unwrap_or(u32::MAX)).unwrap_or_default();
-        let started = Instant::now();
-        for (index, mailbox) in all.iter().enumerate() {
-            mailbox.close(Farewell::Leaving);
-            let due = started + pause.saturating_mul(u32::try_from(index + 1).unwrap_or(u32::MAX));
-            tokio::time::sleep_until(due).await;
-        }
-    }
-
-    /// Serves a connection until it ends. `leftover`: what HTTP had read beyond the handshake.
-    pub async fn serve(self: Arc<Self>, mut stream: TcpStream, leftover: Bytes, hello: Hello) {
-        let started = Instant::now();
-        let (reading, mut writer) = stream.split();
-        let mut reading = std::io::Cursor::new(leftover).chain(reading);
-        let mut reader = Reader::new(&mut reading, self.config.limits());
-        let end = self.converse(&mut reader, &mut writer, hello).await;
-        drop(reader);
-        let (code, frame) = match end {
-            End::Close(closing) => (closing.code(), Some(farewell_frame(closing))),
-            End::CloseBack(code) => (code.unwrap_or(1005), Some(close_back_frame(code))),
-            End::Gone => (1006, None),
-        };
-        if frame.is_some() {
-            let _timed_out = timeout(FAREWELL_TIMEOUT, finish(&mut reading, &mut writer, frame)).await;
-        }
-        metrics::counter!("fanlight_connections_closed_total", "code" => code.to_string()).increment(1);
-        metrics::histogram!("fanlight_connection_duration_seconds").record(started.elapsed());
-    }
-
-    async fn converse<R, W>(&self, reader: &mut Reader<R>, writer: &mut W, hello: Hello) -> End
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let (claims, hello) = match self.authenticate(reader, hello).await {
-            Ok(authenticated) => authenticated,
-            Err(end) => return end,
-        };
-        if self.others(&claims, hello.device.as_deref()) >= self.config.connections_per_user_max {
-            return End::Close(Closing::TooManyConnections);
-        }
-        let bounds = self.config.bounds();
-        let mailbox = Arc::new(Mailbox::new(claims.sub, claims.sid, hello.device, bounds));
-        // Registered before the replay: an event committed in between would otherwise reach neither path.
-        let registration = Registration { registry: &self.registry, mailbox: &mailbox };
-        self.membership.enter(&mailbox).await;
-
-        let started = Instant::now();
-        let session = Session::new(self.rules(), hello.receipt, self.instant_of(&claims), started);
-        let mut connection = Connection {
-            sockets: self,
-            mailbox: &mailbox,
-            session,
-            writer,
-            receipt: hello.receipt,
-            catch_up_at: None,
-        };
-        let end = match connection.run(reader, hello.since).await {
-            Ok(never) => match never {},
-            Err(end) => end,
-        };
-        tracing::info!(
-            user.id = %mailbox.user, connection.id = %mailbox.connection, session.id = %mailbox.session,
-            sent_seq = connection.session.sent_seq(), seconds = started.elapsed().as_secs(), end = ?end,
-            "connection closed"
-        );
-        drop(registration);
-        self.membership.leave(&mailbox).await;
-        end
-    }
-
-    /// Who the client is; it may still have to say so in its first frame.
-    async fn authenticate<R: AsyncRead + Unpin>(
-        &self,
-        reader: &mut Reader<R>,
-        hello: Hello,
-    ) -> Result<(Claims, Hello), End> {
-        match hello.credentials.clone() {
-            Credentials::Valid(claims) => Ok((claims, hello)),
-            Credentials::Missing => Err(End::Close(Closing::MissingToken)),
-            Credentials::Invalid => Err(End::Close(Closing::InvalidToken)),
-            Credentials::Awaited => {
-                let limit = Duration::from_millis(self.config.auth_timeout_ms);
-                let failed = Err(End::Close(Closing::AuthenticationFailed));
-                let text = match timeout(limit, reader.message()).await {
-                    Ok(Ok(Message::Text(text))) => text,
-                    Ok(Ok(Message::Close(code))) => return Err(End::CloseBack(code)),
-                    Ok(Err(ReadError::Refused(closing))) => return Err(End::Close(closing)),
-                    Ok(Err(ReadError::Gone)) => return Err(End::Gone),
-                    Ok(Ok(_)) | Err(_) => return failed,
-                };
-                let (Ok(Command::Auth(auth)), _) = protocol::parse(&text) else { return failed };
-                match self.authenticator.verify(&auth.token) {
-                    Ok(claims) => {
-                        let since = auth.since.or(hello.since);
-                        let device = auth.device.and_then(device_name).or(hello.device.clone());
-                        Ok((claims, Hello { since, device, ..hello }))
-                    }
-                    Err(_) => failed,
-                }
-            }
-        }
-    }
-
-    /// The user's connections here, but for those that a new one of this device replaces.
-    fn others(&self, claims: &Claims, device: Option<&str>) -> usize {
-        let connections = self.registry.connections_of(claims.sub);
-        connections.iter().filter(|other| device.is_none() || other.device.as_deref() != device).count()
-    }
-
-    fn rules(&self) -> Rules {
-        Rules {
-            heartbeat: Duration::from_millis(self.config.heartbeat_ms),
-            pong_timeout: Duration::from_millis(self.config.pong_timeout_ms),
-            messages_per_second: self.config.messages_per_second,
-            messages_burst: self.config.messages_burst,
-        }
-    }
-
-    /// When these claims end, on the clock that timers use.
-    fn instant_of(&self, claims: &Claims) -> Instant {
-        let left = (claims.expires_at() - self.clock.now()).to_std().unwrap_or(Duration::ZERO);
-        // Far enough to be no limit, near enough for the arithmetic of timers.
-        Instant::now() + left.min(Duration::from_secs(365 * 24 * 3600))
-    }
-}
-
-/// A device's name as clients may choose it: 1 to 191 characters, as in the device registration.
-pub fn device_name(name: String) -> Option<String> {
-    (1..=191).contains(&name.chars().count()).then_some(name)
-}
-
-/// RFC 6455 §5.5.1: a close frame is answered with the same code, an empty one with an empty one.
-fn close_back_frame(code: Option<u16>) -> Bytes {
-    code.map_or_else(|| Bytes::from_static(&[0x88, 0x00]), |code| close_frame(code, ""))
-}
-
-/// A place among the node's connections.
-pub struct Admission(Arc<Sockets>);
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Takes the connection out of the registry however its task ends.
-struct Registration<'a> {
-    registry: &'a Registry,
-    mailbox: &'a Mailbox,
-}
-
-impl Drop for Registration<'_> {
-    fn drop(&mut self) {
-        self.registry.remove(self.mailbox);
-    }
-}
-
-enum Never {}
-
-struct Connection<'a, W> {
-    sockets: &'a Sockets,
-    mailbox: &'a Arc<Mailbox>,
-    session: Session,
-    writer: &'a mut W,
-    receipt: Receipt,
+pub struct Connection<'a, W> {
+    pub sockets: &'a Sockets,
+    pub mailbox: &'a Arc<Mailbox>,
+    pub session: Session,
+    pub writer: &'a mut W,
+    pub receipt: Receipt,
     /// Postgres could not be read: when to try again.
-    catch_up_at: Option<Instant>,
+    pub catch_up_at: Option<Instant>,
 }
 
 impl<W: AsyncWrite + Unpin> Connection<'_, W> {
-    async fn run<R: AsyncRead + Unpin>(
+    pub async fn run<R: AsyncRead + Unpin>(
         &mut self,
         reader: &mut Reader<R>,
         since: Option<i64>,
@@ -320,9 +53,6 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         // A revocation that came while this connection was not yet in the registry.
         if self.sockets.authenticator.revoked().contains(self.mailbox.session) {
             return Err(End::Close(Closing::SessionRevoked));
-        }
-        if self.sockets.draining.load(Ordering::SeqCst) {
-            return Err(self.take_leave(Farewell::Leaving).await);
         }
         self.begin(since).await?;
         self.schedule_tick();
@@ -363,8 +93,10 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.sockets.settlement.confirm(self.mailbox, after);
                 if last_seq > after {
                     self.catch_up().await?;
+                    "replayed"
+                } else {
+                    "lossless"
                 }
-                if last_seq > after { "replayed" } else { "lossless" }
             }
             Start::Unsettled { last_seq } => {
                 self.send_unsettled(last_seq).await.map_err(|failure| match failure {
@@ -556,11 +288,11 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         // Cancel-safe: a write that is given up ends the connection.
         let farewell = tokio::select! {
             biased;
-            written = &mut write => return outcome(written),
+            written = &mut write => return outcome(&written),
             farewell = self.mailbox.dismissed() => farewell,
         };
         match timeout(FAREWELL_TIMEOUT, write).await {
-            Ok(written) => outcome(written).and(Err(End::Close(farewell.into()))),
+            Ok(written) => outcome(&written).and(Err(End::Close(farewell.into()))),
             Err(_) => Err(End::Gone),
         }
     }
@@ -572,7 +304,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     }
 }
 
-fn outcome(written: Result<std::io::Result<()>, tokio::time::error::Elapsed>) -> Result<(), End> {
+fn outcome(written: &Result<std::io::Result<()>, Elapsed>) -> Result<(), End> {
     match written {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Gone),

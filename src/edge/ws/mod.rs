@@ -2,7 +2,7 @@
 //!
 //! [`upgrade`] turns an HTTP request into a connection, [`socket`] reads and writes messages on it,
 //! [`session`] decides (without I/O) what each message, event and passing of time means, and
-//! [`connection`] does what it decided.
+//! [`connection`] does what it decided. [`sockets`] is what the connections of a node share.
 
 pub mod close;
 mod config;
@@ -11,9 +11,12 @@ pub mod protocol;
 mod replay;
 mod session;
 pub mod socket;
+mod sockets;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 mod wheel;
 
 pub use config::Config;
-pub use connection::{Parts, Sockets};
+pub use sockets::{Parts, Sockets};
 pub use upgrade::{handshake, routes};

@@ -76,9 +76,11 @@ const REF_BYTES_MAX: usize = 128;
 
 /// Reads a command and the `ref` that its answer repeats.
 pub fn parse(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
+    // serde would take an array as the fields of a struct, in their order.
+    let is_object = text.trim_start().starts_with('{');
     let raw: RawCommand<'_> = match serde_json::from_str(text) {
-        Ok(raw) => raw,
-        Err(_) => return (Err(CommandError::Malformed), None),
+        Ok(raw) if is_object => raw,
+        _ => return (Err(CommandError::Malformed), None),
     };
     let reference = raw.r#ref.filter(|reference| reference.get().len() <= REF_BYTES_MAX);
     let command = match raw.r#type.as_str() {
@@ -188,6 +190,7 @@ mod tests {
         let cases = [
             ("", CommandError::Malformed),
             ("[]", CommandError::Malformed),
+            (r#"["PING"]"#, CommandError::Malformed),
             (r#"{"type":"ACK","type":"PING"}"#, CommandError::Malformed),
             (r#"{"type":"ACK","seq":1.5}"#, CommandError::Malformed),
             (r#"{"type":"NOPE"}"#, CommandError::Unknown),

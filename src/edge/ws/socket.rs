@@ -12,7 +12,8 @@ use crate::edge::ws::close::{Closing, is_valid_from_client};
 
 /// RFC 6455 §5.5.
 const CONTROL_PAYLOAD_MAX: usize = 125;
-const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+/// More than a client has on its way when it is refused. Time bounds it too: whoever finishes has a deadline.
+const DRAIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -24,9 +24,10 @@ use tokio::net::TcpStream;
 
 use crate::edge::auth::{Authenticator, bearer_token};
 use crate::edge::http::problem::{ErrorCode, Problem};
-use crate::edge::ws::connection::{Credentials, Hello, Sockets, device_name};
+
 use crate::edge::ws::protocol::SUBPROTOCOL;
 use crate::edge::ws::session::Receipt;
+use crate::edge::ws::sockets::{Credentials, Hello, Sockets, device_name};
 
 const SINCE_HEADER: &str = "fanlight-since";
 const TOKEN_PROTOCOL_PREFIX: &str = "bearer.";
@@ -100,7 +101,7 @@ fn prepare(
         credentials: credentials(authenticator, headers, &offered, parameters.token.as_deref(), speaks_v1),
         receipt: if speaks_v1 { Receipt::Ack } else { Receipt::Pong },
         since: since(headers, parameters.since.as_deref())?,
-        device: parameters.device_id.and_then(device_name),
+        device: parameters.device_id.map(device).transpose()?,
     };
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
@@ -182,6 +183,12 @@ fn credentials(
         None if speaks_v1 => Credentials::Awaited,
         None => Credentials::Missing,
     }
+}
+
+fn device(name: String) -> Result<String, Problem> {
+    device_name(name).ok_or_else(|| {
+        Problem::new(ErrorCode::BadParameter).detail("`deviceId` must have 1 to 191 characters")
+    })
 }
 
 fn since(headers: &HeaderMap, in_query: Option<&str>) -> Result<Option<i64>, Problem> {

@@ -104,10 +104,6 @@ struct RegisteredView {
     responses(
         (status = 200, description = "The device was known already", body = RegisteredView),
         (status = 201, description = "The device is new", body = RegisteredView),
-        (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn register(
@@ -144,8 +140,6 @@ struct ListQuery {
     responses(
         (status = 200, body = Vec<DeviceView>),
         (status = 400, description = "bad_parameter", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn list(
@@ -163,8 +157,6 @@ async fn list(
     params(("deviceId" = String, Path)),
     responses(
         (status = 204, description = "It is not registered now"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn remove(

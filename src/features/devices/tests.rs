@@ -1,3 +1,5 @@
+//! Push registrations through their routes: whose token is whose, and what retires one.
+
 use std::sync::Arc;
 use std::time::Duration;
 

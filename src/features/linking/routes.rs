@@ -76,9 +76,7 @@ struct SessionView {
     post, path = "/linking/sessions", tag = "couples",
     responses(
         (status = 201, body = OfferView),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "already_linked", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn offer(
@@ -109,13 +107,10 @@ struct Confirm {
     responses(
         (status = 200, body = SessionView),
         (status = 400, description = "blank_link_code, own_link_code, malformed_body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "unknown_link_code", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "link_code_used, already_linked", body = ProblemBody, content_type = "application/problem+json"),
         (status = 410, description = "link_code_expired", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "rate_limited: too many wrong codes", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn confirm(
@@ -132,9 +127,7 @@ async fn confirm(
     get, path = "/linking/sessions/{id}", tag = "couples", params(("id" = LinkSessionId, Path)),
     responses(
         (status = 200, body = SessionView),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found: or somebody else's", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn state(
@@ -151,10 +144,8 @@ async fn state(
     delete, path = "/linking/sessions/{id}", tag = "couples", params(("id" = LinkSessionId, Path)),
     responses(
         (status = 204, description = "The code is void"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found: or somebody else's", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "link_code_used", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn cancel(
@@ -171,9 +162,7 @@ async fn cancel(
     delete, path = "/partner", tag = "couples",
     responses(
         (status = 204, description = "Neither has a partner now"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "no_partner", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn unlink(State(service): State<Arc<Service>>, caller: Caller) -> Result<StatusCode, Problem> {

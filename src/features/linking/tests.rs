@@ -1,3 +1,5 @@
+//! Two people become partners, once, symmetrically, and part again.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -71,8 +71,6 @@ fn wire_timer(light: Light) -> (Option<i64>, Option<u32>) {
     get, path = "/me", tag = "couples",
     responses(
         (status = 200, body = PersonView),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn me(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<PersonView>, Problem> {
@@ -84,9 +82,7 @@ async fn me(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<
     get, path = "/partner", tag = "couples",
     responses(
         (status = 200, body = PersonView),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "no_partner", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn partner(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<PersonView>, Problem> {
@@ -122,10 +118,6 @@ struct StatusView {
     patch, path = "/status", tag = "couples", request_body = SetStatus,
     responses(
         (status = 200, body = StatusView),
-        (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn set_status(

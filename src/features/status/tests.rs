@@ -1,3 +1,5 @@
+//! Who sees whose light, when it changes and when it lapses.
+
 use std::sync::Arc;
 use std::time::Duration;
 

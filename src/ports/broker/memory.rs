@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach};
 use crate::domain::ids::NodeId;
-use crate::ports::presence::{MemoryPresence, Presence as _};
+use crate::ports::presence::{Entry, MemoryPresence, Presence as _};
 
 /// What the brokers of all nodes in this process share.
 #[derive(Default)]
@@ -33,14 +33,16 @@ impl MemoryBroker {
     }
 
     async fn route_one(&self, envelope: &Envelope) -> Reach {
-        let entries = self.presence.connections_of(envelope.user).await.unwrap_or_default();
-        let owners: BTreeSet<NodeId> =
-            entries.iter().map(|entry| entry.node).filter(|node| *node != self.node).collect();
+        let entries = self.presence.connections_of(envelope.user).await.expect("memory does not fail");
+        let others = || entries.iter().filter(|entry| entry.node != self.node);
         let mut reached = 0;
-        for owner in owners {
+        for owner in others().map(|entry| entry.node).collect::<BTreeSet<NodeId>>() {
             if let Some(listener) = self.listener(owner) {
                 listener(Incoming::Deliver(envelope.clone()));
                 reached += 1;
+            } else {
+                let void: Vec<Entry> = others().filter(|entry| entry.node == owner).cloned().collect();
+                self.presence.leave(&void).await.expect("memory does not fail");
             }
         }
         if reached == 0 { Reach::Nobody } else { Reach::Nodes(reached) }
@@ -66,8 +68,9 @@ impl Broker for MemoryBroker {
     }
 
     async fn listen(&self, listener: Listener) {
-        self.bus.0.lock().insert(self.node, listener);
+        self.bus.0.lock().insert(self.node, Arc::clone(&listener));
         let _registration = Registration(self);
+        listener(Incoming::Subscribed);
         pending::<()>().await;
     }
 

@@ -10,6 +10,10 @@ use bytes::Bytes;
 
 use crate::domain::ids::{EventId, UserId};
 
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod failures;
 mod memory;
 mod redis;
 mod wire;
@@ -45,7 +49,7 @@ pub enum Incoming {
     /// A message to every node; opaque here.
     Control(Bytes),
     /// A subscription stands, again or for the first time: before it, anything may have been missed.
-    Interrupted,
+    Subscribed,
 }
 
 /// Takes what arrives. Called from the broker's own task: must not block.

@@ -1,7 +1,7 @@
 //! The broker over Redis pub/sub: one inbox channel per node, one control channel for all.
 //!
 //! The subscription has a connection of its own. As soon as one stands, the listener hears
-//! [`Incoming::Interrupted`]: it fetches from Postgres what it missed, and enters its connections again, which
+//! [`Incoming::Subscribed`]: it fetches from Postgres what it missed, and enters its connections again, which
 //! [`RedisBroker::route`] took for void while nobody listened.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -80,7 +80,7 @@ impl RedisBroker {
             .await
             .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
         self.probes_missed.store(0, Ordering::Relaxed);
-        listener(Incoming::Interrupted);
+        listener(Incoming::Subscribed);
         let mut messages = subscription.into_on_message();
         loop {
             // Cancel-safe: `StreamExt::next` and `Notify::notified` both are.
@@ -128,6 +128,9 @@ impl RedisBroker {
 #[async_trait]
 impl Broker for RedisBroker {
     async fn route(&self, batch: &[Envelope]) -> Result<Vec<Reach>, BrokerError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let pipeline = &self.pipeline(batch);
         let answers: Vec<i64> = self
             .link

@@ -24,9 +24,8 @@ impl Presence for MemoryPresence {
         let mut state = self.0.lock();
         for entry in entries {
             let of_user = state.entries.entry(entry.user).or_default();
-            if !of_user.contains(entry) {
-                of_user.push(entry.clone());
-            }
+            of_user.retain(|other| other.connection != entry.connection);
+            of_user.push(entry.clone());
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 
 use crate::domain::ids::{ConnectionId, NodeId, UserId};
 
+#[cfg(test)]
+mod contract;
 mod memory;
 mod redis;
 

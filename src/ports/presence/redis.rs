@@ -39,6 +39,9 @@ impl RedisPresence {
 #[async_trait]
 impl Presence for RedisPresence {
     async fn enter(&self, entries: &[Entry]) -> Result<(), PresenceError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let mut pipeline = redis::pipe();
         for entry in entries {
             pipeline
@@ -57,6 +60,9 @@ impl Presence for RedisPresence {
     }
 
     async fn leave(&self, entries: &[Entry]) -> Result<(), PresenceError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let mut pipeline = redis::pipe();
         for entry in entries {
             pipeline.hdel(self.hash(entry.user), entry.connection.to_string()).ignore();

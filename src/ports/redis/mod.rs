@@ -213,7 +213,10 @@ impl RedisLink {
     ) -> Result<T, RedisFailure> {
         let deadline = Duration::from_millis(self.config.command_timeout_ms);
         match tokio::time::timeout(deadline, command).await {
-            Ok(result) => Ok(result?),
+            Ok(Ok(value)) => Ok(value),
+            // The connection has the same deadline, and may be the first to notice.
+            Ok(Err(error)) if error.is_timeout() => Err(RedisFailure::Deadline),
+            Ok(Err(error)) => Err(RedisFailure::Redis(error)),
             Err(_) => Err(RedisFailure::Deadline),
         }
     }

@@ -22,6 +22,15 @@ pub struct Config {
     pub local_keys_max: usize,
 }
 
+impl Config {
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.local_keys_max > 0, "throttle.local_keys_max must be at least 1");
+        Ok(())
+    }
+}
+
 /// At most `max` hits in any window of this length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {

@@ -17,9 +17,7 @@ use crate::features::accounts::views::{TokensView, UserView};
 /// Make an account by e-mail address, and log in to it.
 #[utoipa::path(post, path = "/auth/register", tag = "accounts", security(()), request_body = SignUp, responses(
     (status = 201, description = "As a login, with the cookie `jwt_token`", body = TokensView),
-    (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "email_taken", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "unavailable, overloaded", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -35,9 +33,7 @@ pub async fn sign_up(
 /// Make an account by username and e-mail address.
 #[utoipa::path(post, path = "/users/register", tag = "accounts", security(()), request_body = RegisterUser, responses(
     (status = 201, body = UserView),
-    (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "email_taken, username_taken", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "unavailable, overloaded", body = ProblemBody, content_type = "application/problem+json"),
 ))]

@@ -22,9 +22,7 @@ use crate::features::accounts::views::{SessionView, TokensView};
 /// An unknown account and a wrong password are answered alike.
 #[utoipa::path(post, path = "/auth/login", tag = "accounts", security(()), request_body = LogIn, responses(
     (status = 200, description = "With the cookie `jwt_token`", body = TokensView),
-    (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 401, description = "bad_credentials", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "unavailable, overloaded", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -42,9 +40,7 @@ pub async fn log_in(
 /// The same as `POST /auth/login`.
 #[utoipa::path(post, path = "/users/login", tag = "accounts", security(()), request_body = LogIn, responses(
     (status = 200, description = "With the cookie `jwt_token`", body = TokensView),
-    (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 401, description = "bad_credentials", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "unavailable, overloaded", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -61,10 +57,7 @@ pub async fn log_in_user(
 /// Each is good for one use; using one again ends its session.
 #[utoipa::path(post, path = "/auth/refresh", tag = "accounts", security(()), request_body = Refresh, responses(
     (status = 200, description = "With the cookie `jwt_token`", body = TokensView),
-    (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
     (status = 401, description = "bad_refresh_token", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn refresh(
     State(service): State<Arc<Service>>,
@@ -79,9 +72,6 @@ pub async fn refresh(
 /// Its sockets close within a second on every node, and its device gets no more pushes.
 #[utoipa::path(post, path = "/auth/logout", tag = "accounts", responses(
     (status = 204, description = "The cookie `jwt_token` is cleared"),
-    (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 403, description = "foreign_origin", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn log_out(State(service): State<Arc<Service>>, caller: Caller) -> Result<Response, Problem> {
     // A session that has ended already is what the caller wants.
@@ -92,8 +82,6 @@ pub async fn log_out(State(service): State<Arc<Service>>, caller: Caller) -> Res
 /// The sessions of my account, the last used first.
 #[utoipa::path(get, path = "/auth/sessions", tag = "accounts", operation_id = "list_sessions", responses(
     (status = 200, body = Vec<SessionView>),
-    (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn list(
     State(service): State<Arc<Service>>,
@@ -108,10 +96,7 @@ pub async fn list(
     params(("id" = SessionId, Path, description = "One of mine")),
     responses(
         (status = 204),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "foreign_origin", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn remove(
     State(service): State<Arc<Service>>,

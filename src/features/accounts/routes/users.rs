@@ -17,8 +17,6 @@ use crate::features::accounts::views::{PublicUserView, UserView, UsersPage};
 /// My account.
 #[utoipa::path(get, path = "/users/me", tag = "accounts", responses(
     (status = 200, body = UserView),
-    (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn profile(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<UserView>, Problem> {
     Ok(Json(service.profile(caller.user).await?.into()))
@@ -27,12 +25,7 @@ pub async fn profile(State(service): State<Arc<Service>>, caller: Caller) -> Res
 /// Change my account. Absent fields stay as they are.
 #[utoipa::path(put, path = "/users/me", tag = "accounts", request_body = UpdateProfile, responses(
     (status = 200, body = UserView),
-    (status = 400, description = "malformed_body", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 403, description = "foreign_origin", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "email_taken, username_taken", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 422, description = "invalid_body", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn update_profile(
     State(service): State<Arc<Service>>,
@@ -47,9 +40,7 @@ pub async fn update_profile(
     params(("username" = String, Path, description = "In any case of letters")),
     responses(
         (status = 200, body = PublicUserView),
-        (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn show(
     State(service): State<Arc<Service>>,
@@ -66,8 +57,6 @@ pub async fn show(
 #[utoipa::path(get, path = "/users", tag = "accounts", params(SearchUsers), responses(
     (status = 200, body = UsersPage),
     (status = 400, description = "bad_parameter", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "unauthenticated", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "unavailable", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub async fn search(
     State(service): State<Arc<Service>>,

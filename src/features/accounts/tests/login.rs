@@ -80,7 +80,8 @@ async fn an_unknown_account_and_a_wrong_password_are_answered_alike() {
     }
 }
 
-/// Not a measurement: whether both do the work at all. The work is some ten times the rest of a login here.
+/// Not a measurement: whether both do the work at all. The work is some ten times the rest of a login here, and the
+/// quickest of many tries is what a busy machine disturbs least.
 #[tokio::test]
 async fn an_unknown_account_takes_as_long_as_a_wrong_password() {
     let mut parts = Parts::new().await;
@@ -89,19 +90,16 @@ async fn an_unknown_account_takes_as_long_as_a_wrong_password() {
     parts.config.login_failures_per_account_max = 1_000;
     let node = parts.start();
     node.join("ann").await;
-    let mut times: [Vec<Duration>; 2] = [Vec::new(), Vec::new()];
-    for _ in 0..7 {
-        for (account, times) in ["ann", "nobody"].into_iter().zip(&mut times) {
+    let mut quickest = [Duration::MAX; 2];
+    for _ in 0..15 {
+        for (account, quickest) in ["ann", "nobody"].into_iter().zip(&mut quickest) {
             let started = Instant::now();
             let body = json!({"username": account, "password": "wrong password"});
             node.post("/auth/login", body).await.refused(401, "bad_credentials");
-            times.push(started.elapsed());
+            *quickest = started.elapsed().min(*quickest);
         }
     }
-    let [known, unknown] = times.map(|mut times| {
-        times.sort_unstable();
-        times[times.len() / 2].as_secs_f64()
-    });
+    let [known, unknown] = quickest.map(|time| time.as_secs_f64());
     assert!((0.5..2.0).contains(&(known / unknown)), "known {known} s, unknown {unknown} s");
 }
 

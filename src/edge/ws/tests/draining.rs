@@ -1,0 +1,43 @@
+//! How a node that stops takes leave of its clients.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::World;
+use super::peer::{Peer, request};
+
+const PROTOCOL: (&str, Option<&str>) = ("Sec-WebSocket-Protocol", Some("fanlight.v1"));
+
+#[tokio::test]
+async fn every_client_is_told_to_come_back_elsewhere() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {}", world.token());
+    let mut hinted = Peer::connect_with(&world, &[PROTOCOL, ("Authorization", Some(&bearer))]).await;
+    assert_eq!(hinted.json().await["type"], "WELCOME");
+    let mut plain = Peer::connect(&world).await;
+    plain.is_alive().await;
+
+    world.sockets.drain(Duration::ZERO).await;
+
+    assert_eq!(hinted.json().await["type"], "DRAINING");
+    assert_eq!(hinted.closed().await, (1012, "Service restart".into()));
+    assert_eq!(plain.closed().await, (1012, "Service restart".into()));
+}
+
+#[tokio::test]
+async fn nobody_comes_in_while_the_node_drains() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {}", world.token());
+    let mut undecided = Peer::connect_with(&world, &[PROTOCOL]).await;
+
+    world.sockets.drain(Duration::ZERO).await;
+
+    let request = request("GET /ws HTTP/1.1", &[("Authorization", Some(&bearer))]);
+    assert_eq!(Peer::say(&world, &request, b"").await.1.status, 503);
+    // It came before the drain, and says only now who it is.
+    undecided.send_json(&json!({"type": "AUTH", "token": world.token()})).await;
+    assert_eq!(undecided.json().await["type"], "WELCOME");
+    assert_eq!(undecided.json().await["type"], "DRAINING");
+    assert_eq!(undecided.closed().await, (1012, "Service restart".into()));
+}
