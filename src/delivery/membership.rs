@@ -180,7 +180,7 @@ impl Membership {
     }
 
     /// Writes all entries again, a batch at a time; renews the lease on the way, which must not end under
-    /// the entries.
+    /// the entries. Then asks Postgres for what passed this node by while they were missing.
     async fn register_again(&self) {
         let mut renewed_at = Instant::now();
         for batch in self.registry.entries(self.node).chunks(REGISTER_BATCH) {
@@ -195,6 +195,7 @@ impl Membership {
             }
             tokio::time::sleep(REGISTER_PAUSE).await;
         }
+        self.health.interrupted();
     }
 
     /// A connection that ended while its batch was written has said goodbye before it was entered again.
