@@ -46,12 +46,14 @@ CREATE FUNCTION append_event(
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_seq bigint;
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz;
 BEGIN
     INSERT INTO inboxes AS i (user_id, last_seq) VALUES (p_user_id, 1)
     ON CONFLICT (user_id) DO UPDATE SET last_seq = i.last_seq + 1
     RETURNING i.last_seq INTO v_seq;
 
+    -- Only now, with the lock: the order of created_at is that of seq, and no deadline runs while waiting.
+    v_now := clock_timestamp();
     INSERT INTO events (id, user_id, seq, kind, body, push, created_at, expires_at, due_at)
     VALUES (p_id, p_user_id, v_seq, p_kind, p_body, p_push, v_now,
             v_now + p_ttl_ms * interval '1 millisecond', v_now + interval '1 second');

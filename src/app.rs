@@ -106,21 +106,24 @@ impl App {
 
     /// Resolves when somebody asked the node to stop from inside (`POST /drain`).
     pub async fn asked_to_stop(&self) {
-        self.accepting.stopped().await;
+        self.health.draining().await;
     }
 
-    /// Stops in order: the load balancer is told, nobody new is accepted, the sockets are closed one by one,
-    /// and what they confirmed is written down.
+    /// Stops in order: the load balancer is told, and given the time to notice; nobody new is accepted, what
+    /// was asked is answered, and the sockets are closed one by one; and what they confirmed is written down.
     pub async fn stop(self) {
+        let server = &self.config.server;
+        let limit = Duration::from_millis(server.stop_timeout_ms);
         self.health.start_draining();
-        self.accepting.stop();
         tracing::info!(connections = self.sockets.open(), "draining");
-        self.sockets.drain(Duration::from_millis(self.config.server.drain_ms)).await;
+        tokio::time::sleep(Duration::from_millis(server.drain_notice_ms)).await;
+        self.accepting.stop();
+        let closing = self.sockets.drain(Duration::from_millis(server.drain_ms));
+        let (answered, ()) = tokio::join!(self.accepting.finished(limit), closing);
         self.working.stop();
-        let limit = Duration::from_millis(self.config.server.stop_timeout_ms);
-        let ended = self.working.finished(limit).await && self.accepting.finished(limit).await;
+        let ended = self.working.finished(limit).await;
         self.settlement.flush(&self.pool).await;
-        tracing::info!(in_time = ended, "the node has stopped");
+        tracing::info!(in_time = answered && ended, "the node has stopped");
     }
 }
 
@@ -321,7 +324,7 @@ fn listen(
     };
     let internal = Server {
         listener: server::listen(config.server.internal_listen)?,
-        router: ops::internal_routes(Arc::clone(health), metrics, accepting.clone()),
+        router: ops::internal_routes(Arc::clone(health), metrics),
         proxies: server::TrustedProxies::default(),
         header_timeout,
         connections_max: METRICS_CONNECTIONS_MAX,

@@ -1,11 +1,13 @@
 //! The connection to Postgres: where the truth is.
 //!
-//! Every statement has a deadline on the server's side, so that a hung query frees its connection.
+//! Every statement has a deadline on the server's side, so that a hung query frees its connection. A server
+//! that hangs itself keeps no deadline: whoever is not under a request's own waits [`within_deadline`].
 
+use std::future::Future;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use sqlx::Connection as _;
@@ -16,6 +18,9 @@ pub use sqlx::postgres::{PgConnection, PgPool};
 
 /// A connection that answered so lately is taken for alive. It was tested when it was given back, too.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+/// No background job waits longer for an answer, whatever became of the server or of the way to it.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -42,6 +47,12 @@ impl Config {
         if self.statement_timeout_ms == 0 {
             bail!("postgres.statement_timeout_ms must be at least 1: 0 means no limit to Postgres");
         }
+        let longest = self.acquire_timeout_ms.saturating_add(self.statement_timeout_ms);
+        ensure!(
+            u128::from(longest) < ANSWER_DEADLINE.as_millis(),
+            "postgres.acquire_timeout_ms and postgres.statement_timeout_ms together must be less than {}: a background job gives up then",
+            ANSWER_DEADLINE.as_millis()
+        );
         Ok(())
     }
 }
@@ -76,6 +87,19 @@ pub fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
 /// When Postgres is away, or a migration that was applied differs from ours.
 pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     MIGRATIONS.run(pool).await
+}
+
+/// Waits for an answer of Postgres, but not for ever: a server that hangs, or whose machine is gone, says
+/// nothing at all. What was asked may still take effect.
+///
+/// # Errors
+/// That of `work`, or that it did not answer in time.
+pub async fn within_deadline<T>(
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(ANSWER_DEADLINE, work)
+        .await
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 /// Whether the error means "Postgres cannot answer now", and the same call may succeed later.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -65,6 +65,8 @@ pub struct Mailbox {
     bounds: Bounds,
     /// The highest seq written to the socket.
     sent_seq: AtomicI64,
+    /// The one alarm that counts; whoever sets another makes the former void.
+    alarm: AtomicU32,
     state: Mutex<State>,
     waker: AtomicWaker,
 }
@@ -85,6 +87,7 @@ impl Mailbox {
             device,
             bounds,
             sent_seq: AtomicI64::new(0),
+            alarm: AtomicU32::new(0),
             state: Mutex::default(),
             waker: AtomicWaker::new(),
         }
@@ -92,6 +95,10 @@ impl Mailbox {
 
     /// Leaves an event. A full queue ends the connection instead.
     pub fn offer(&self, event: Numbered) {
+        // Routed twice: nobody would collect it before the next event comes.
+        if event.seq <= self.sent_seq() {
+            return;
+        }
         self.update(|state| {
             let mail = &mut state.mail;
             mail.newest_seq = mail.newest_seq.max(event.seq);
@@ -112,8 +119,16 @@ impl Mailbox {
         self.update(|state| state.mail.newest_seq = state.mail.newest_seq.max(seq));
     }
 
-    pub fn tick(&self) {
-        self.update(|state| state.mail.tick = true);
+    /// Makes a new alarm the one that counts, and returns it for [`Mailbox::ring`].
+    pub fn set_alarm(&self) -> u32 {
+        self.alarm.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// The time of an alarm has come: wakes the connection if no other was set after it.
+    pub fn ring(&self, alarm: u32) {
+        if self.alarm.load(Ordering::Relaxed) == alarm {
+            self.update(|state| state.mail.tick = true);
+        }
     }
 
     /// Ends the connection; the first reason counts.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::delivery::fallback::Fallback;
 use crate::delivery::mailbox::Mailbox;
@@ -14,7 +15,7 @@ use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
 use crate::ports::broker::{Broker, Envelope, Incoming, Listener};
-use crate::ports::presence::{Entry, Presence, PresenceError};
+use crate::ports::presence::{Entry, Presence, PresenceError, Renewal};
 use crate::shutdown::Shutdown;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -120,7 +121,7 @@ impl Membership {
                 // A newer version may say more than we know.
                 Err(_) => metrics::counter!("fanlight_broker_unreadable_messages_total").increment(1),
             },
-            Incoming::Interrupted => {
+            Incoming::Subscribed => {
                 this.stale.store(true, Ordering::Relaxed);
                 this.health.interrupted();
             }
@@ -153,15 +154,12 @@ impl Membership {
 
     async fn keep_lease(self: Arc<Self>, shutdown: Shutdown) {
         loop {
-            let renewed = self.presence.renew_lease(self.node).await;
-            if renewed.is_err() {
-                // Redis may come back without a memory.
-                self.stale.store(true, Ordering::Relaxed);
-            } else if self.stale.swap(false, Ordering::Relaxed) {
+            let renewed = self.renew_lease().await;
+            if renewed && self.stale.swap(false, Ordering::Relaxed) {
                 self.register_again().await;
             }
             let probed = self.broker.probe().await;
-            self.health.set(renewed.is_ok() && probed.is_ok());
+            self.health.set(renewed && probed.is_ok());
             if shutdown.unless_stopped(tokio::time::sleep(HEARTBEAT)).await.is_none() {
                 break;
             }
@@ -171,13 +169,41 @@ impl Membership {
         }
     }
 
+    /// Renews the lease; notes if our entries may be gone: Redis came back without a memory, or this node
+    /// was frozen for longer than its lease and the others took it for dead.
+    async fn renew_lease(&self) -> bool {
+        let renewed = self.presence.renew_lease(self.node).await;
+        if !matches!(renewed, Ok(Renewal::Kept)) {
+            self.stale.store(true, Ordering::Relaxed);
+        }
+        renewed.is_ok()
+    }
+
+    /// Writes all entries again, a batch at a time; renews the lease on the way, which must not end under
+    /// the entries. Then asks Postgres for what passed this node by while they were missing.
     async fn register_again(&self) {
+        let mut renewed_at = Instant::now();
         for batch in self.registry.entries(self.node).chunks(REGISTER_BATCH) {
             if self.presence.enter(batch).await.is_err() {
                 self.stale.store(true, Ordering::Relaxed);
                 return;
             }
+            self.forget_who_left(batch).await;
+            if renewed_at.elapsed() >= HEARTBEAT {
+                self.renew_lease().await;
+                renewed_at = Instant::now();
+            }
             tokio::time::sleep(REGISTER_PAUSE).await;
+        }
+        self.health.interrupted();
+    }
+
+    /// A connection that ended while its batch was written has said goodbye before it was entered again.
+    async fn forget_who_left(&self, entries: &[Entry]) {
+        let gone = |entry: &&Entry| !self.registry.contains(entry.user, entry.connection);
+        let left: Vec<Entry> = entries.iter().filter(gone).cloned().collect();
+        if !left.is_empty() {
+            self.forget(&left).await;
         }
     }
 }

@@ -22,4 +22,7 @@ pub mod settlement;
 pub mod sweeper;
 pub mod texts;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use sqlx::PgExecutor;
 use sqlx::postgres::types::PgInterval;
-use sqlx::types::Json;
 
 use crate::db::PgConnection;
 use crate::delivery::event::{Committed, NewEvent, PushContent, frame};
@@ -36,6 +36,14 @@ impl Outcome {
             Self::Expired => "expired",
         }
     }
+
+    /// Counts an event that was settled so.
+    pub fn count(self, kind: &str) {
+        metrics::counter!(
+            "fanlight_events_settled_total", "kind" => kind.to_owned(), "outcome" => self.as_str()
+        )
+        .increment(1);
+    }
 }
 
 /// An unsettled event that one worker took on, until its lease ends.
@@ -46,13 +54,29 @@ pub struct Claimed {
     pub seq: i64,
     pub kind: String,
     pub body: String,
-    pub push: Option<Json<PushContent>>,
+    /// What a push would say, as stored; [`Claimed::content`] reads it.
+    pub push: Option<serde_json::Value>,
     /// Fences the worker: its settlement counts only while nobody claimed the event after it.
     pub claims: i32,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     /// The database's time of the claim: what all deadlines are measured by.
     pub now: Timestamp,
+}
+
+impl Claimed {
+    /// What a push would say. Content that cannot be read is none: it must not hold up the other events,
+    /// and its own still reaches whoever connects.
+    #[must_use]
+    pub fn content(&self) -> Option<PushContent> {
+        let stored = self.push.as_ref()?;
+        PushContent::deserialize(stored)
+            .inspect_err(|error| {
+                tracing::error!(event.id = %self.id, event.kind = self.kind, %error, "unreadable push content");
+                metrics::counter!("fanlight_push_content_unreadable_total").increment(1);
+            })
+            .ok()
+    }
 }
 
 /// Where a user's sequence stands.
@@ -163,28 +187,89 @@ pub async fn last_seqs(db: impl PgExecutor<'_>, users: &[UserId]) -> Result<Vec<
     Ok(rows.into_iter().map(|row| (UserId(row.user_id), row.last_seq)).collect())
 }
 
-/// Takes on the events that are due, at most `limit`, for the length of `lease`.
-pub async fn claim_due(
+/// Takes on the events that were not confirmed at once and whose deadline is still to come, at most `limit`,
+/// to route them again. They fall due at their deadline, whatever becomes of the caller; one that would
+/// never be pushed (`unpushable_wait`) only at the end of its life.
+pub async fn claim_unconfirmed(
     db: impl PgExecutor<'_>,
     limit: i64,
+    deadline: Duration,
+    unpushable_wait: bool,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    // The lower bound of `due_at` keeps the scan away from a pile of overdue events: a young one was first
+    // due after its commit, and that was less than the deadline ago.
+    sqlx::query_as!(
+        Claimed,
+        r#"
+        UPDATE events SET claims = claims + 1, due_at = CASE
+            WHEN push IS NULL AND $3 THEN expires_at ELSE least(created_at + $2::interval, expires_at) END
+        WHERE id IN (
+            SELECT id FROM events
+            WHERE outcome IS NULL AND due_at <= clock_timestamp() AND due_at > clock_timestamp() - $2::interval
+              AND created_at > clock_timestamp() - $2::interval AND expires_at > clock_timestamp()
+            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims, push,
+                  created_at, expires_at, clock_timestamp() AS "now!"
+        "#,
+        limit,
+        interval(deadline),
+        unpushable_wait,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Takes on events whose deadline has passed, at most `limit`, for the length of `lease`.
+pub async fn claim_overdue(
+    db: impl PgExecutor<'_>,
+    limit: i64,
+    deadline: Duration,
     lease: Duration,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     sqlx::query_as!(
         Claimed,
         r#"
-        UPDATE events SET claims = claims + 1, due_at = clock_timestamp() + $2
+        UPDATE events SET claims = claims + 1, due_at = clock_timestamp() + $3
         WHERE id IN (
-            SELECT id FROM events WHERE outcome IS NULL AND due_at <= clock_timestamp()
+            SELECT id FROM events
+            WHERE outcome IS NULL AND due_at <= clock_timestamp()
+              AND created_at <= clock_timestamp() - $2::interval AND expires_at > clock_timestamp()
             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
-        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims,
-                  push AS "push: Json<PushContent>", created_at, expires_at, clock_timestamp() AS "now!"
+        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims, push,
+                  created_at, expires_at, clock_timestamp() AS "now!"
         "#,
         limit,
+        interval(deadline),
         interval(lease),
     )
     .fetch_all(db)
     .await
+}
+
+/// Settles events whose life is over, at most `limit`: as expired, or as delivered if a device confirmed it
+/// while others were waited for. Returns the kind and outcome of each.
+pub async fn expire(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<(String, Outcome)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        UPDATE events AS e SET settled_at = clock_timestamp(), outcome = CASE
+            WHEN EXISTS (SELECT 1 FROM device_cursors c
+                         WHERE c.user_id = e.user_id AND c.confirmed_seq >= e.seq)
+            THEN 'delivered' ELSE 'expired' END
+        WHERE id IN (
+            SELECT id FROM events
+            WHERE outcome IS NULL AND due_at <= clock_timestamp() AND expires_at <= clock_timestamp()
+            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING kind, outcome = 'delivered' AS "delivered!"
+        "#,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    let outcome = |delivered| if delivered { Outcome::Delivered } else { Outcome::Expired };
+    Ok(rows.into_iter().map(|row| (row.kind, outcome(row.delivered))).collect())
 }
 
 /// Takes on one event that nobody has claimed or settled yet.
@@ -198,8 +283,8 @@ pub async fn claim_fresh(
         r#"
         UPDATE events SET claims = claims + 1, due_at = clock_timestamp() + $2
         WHERE id = $1 AND outcome IS NULL AND claims = 0
-        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims,
-                  push AS "push: Json<PushContent>", created_at, expires_at, clock_timestamp() AS "now!"
+        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims, push,
+                  created_at, expires_at, clock_timestamp() AS "now!"
         "#,
         event.0,
         interval(lease),
@@ -243,16 +328,6 @@ pub async fn settle(
     Ok(result.rows_affected() == 1)
 }
 
-/// Whether nobody has settled the event meanwhile.
-pub async fn is_unsettled(db: impl PgExecutor<'_>, event: EventId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM events WHERE id = $1 AND outcome IS NULL) AS "unsettled!""#,
-        event.0
-    )
-    .fetch_one(db)
-    .await
-}
-
 /// Settles all events of each user up to the seq that a device of theirs confirmed. Returns for each event
 /// that was not settled before its kind, and the seconds since its commit.
 pub async fn settle_confirmed(
@@ -281,7 +356,7 @@ pub async fn prune(db: impl PgExecutor<'_>, retention: Duration, limit: i64) -> 
         "DELETE FROM events WHERE id IN (
             SELECT id FROM events
             WHERE created_at < clock_timestamp() - $1::interval AND outcome IS NOT NULL
-            ORDER BY created_at LIMIT $2)",
+            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
         interval(retention),
         limit,
     )

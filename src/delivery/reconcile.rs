@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::db::PgPool;
-use crate::delivery::mailbox::Mailbox;
+use crate::db::{PgPool, within_deadline};
+use crate::delivery::mailbox::{Farewell, Mailbox};
 use crate::delivery::outbox;
 use crate::delivery::registry::Registry;
 use crate::domain::ids::UserId;
@@ -71,21 +71,31 @@ impl Reconciler {
 
     /// One comparison of all connections of this node.
     pub async fn compare(&self) -> Result<(), sqlx::Error> {
-        let mut by_user: HashMap<UserId, Vec<Arc<Mailbox>>> = HashMap::new();
+        // How far each connection is, read before the sequences: it can be ahead only of a lost past.
+        let mut by_user: HashMap<UserId, Vec<(i64, Arc<Mailbox>)>> = HashMap::new();
         for mailbox in self.registry.all() {
-            by_user.entry(mailbox.user).or_default().push(mailbox);
+            by_user.entry(mailbox.user).or_default().push((mailbox.sent_seq(), mailbox));
         }
         let users: Vec<UserId> = by_user.keys().copied().collect();
         for chunk in users.chunks(USERS_PER_STATEMENT) {
-            for (user, last_seq) in outbox::last_seqs(&self.pool, chunk).await? {
-                for mailbox in by_user.get(&user).into_iter().flatten() {
-                    if mailbox.sent_seq() < last_seq {
-                        metrics::counter!("fanlight_reconcile_gaps_total").increment(1);
-                        mailbox.hint(last_seq);
-                    }
+            for (user, last_seq) in within_deadline(outbox::last_seqs(&self.pool, chunk)).await? {
+                for (sent_seq, mailbox) in by_user.get(&user).into_iter().flatten() {
+                    compare_one(mailbox, *sent_seq, last_seq);
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn compare_one(mailbox: &Mailbox, sent_seq: i64, last_seq: i64) {
+    if sent_seq > last_seq {
+        // Postgres went back in time: a standby took over without the last commits. This connection would
+        // take the next events for old ones; when it comes back it is told to read the state.
+        metrics::counter!("fanlight_reconcile_ahead_total").increment(1);
+        mailbox.close(Farewell::Leaving);
+    } else if mailbox.sent_seq() < last_seq {
+        metrics::counter!("fanlight_reconcile_gaps_total").increment(1);
+        mailbox.hint(last_seq);
     }
 }

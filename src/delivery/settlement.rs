@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::db::PgPool;
+use crate::db::{PgPool, within_deadline};
 use crate::delivery::config::SettledBy;
+use crate::delivery::cursors;
 use crate::delivery::mailbox::Mailbox;
-use crate::delivery::{cursors, outbox};
+use crate::delivery::outbox::{self, Outcome};
 use crate::shutdown::Shutdown;
 
 /// What the connection of a device without a name confirms under.
@@ -89,9 +90,8 @@ impl Settlement {
         let seqs: Vec<i64> = rows.iter().map(|(_, seq)| *seq).collect();
         match self.shared.settled_by {
             SettledBy::AnyDevice => {
-                for (kind, seconds) in outbox::settle_confirmed(pool, &users, &seqs).await? {
-                    metrics::counter!("fanlight_events_settled_total", "kind" => kind.clone(), "outcome" => "delivered")
-                        .increment(1);
+                for (kind, seconds) in within_deadline(outbox::settle_confirmed(pool, &users, &seqs)).await? {
+                    Outcome::Delivered.count(&kind);
                     metrics::histogram!("fanlight_delivery_confirm_duration_seconds", "kind" => kind)
                         .record(seconds);
                 }
@@ -101,7 +101,7 @@ impl Settlement {
             SettledBy::EveryDevice => {
                 let devices: Vec<String> =
                     rows.iter().map(|(confirmer, _)| confirmer.device.clone()).collect();
-                cursors::advance(pool, &users, &devices, &seqs).await
+                within_deadline(cursors::advance(pool, &users, &devices, &seqs)).await
             }
         }
     }

@@ -1,50 +1,26 @@
 //! Looks after every event that is not settled in time: the reason why a crash loses none.
 //!
-//! Each node sweeps; rows are claimed, so no two do the same. What a due event needs is decided by
-//! [`next_step`] alone.
+//! Each node sweeps; rows are claimed, so no two do the same. What an event needs depends on its age alone:
+//! before its deadline it is routed again, perhaps because a node died; after it, it is pushed; at the end
+//! of its life it is settled. The ages are looked after side by side, so that a push service that hangs
+//! holds up pushes, and nothing else.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::TimeDelta;
 
-use crate::db::PgPool;
+use crate::db::{PgPool, within_deadline};
 use crate::delivery::config::{Config, SettledBy};
 use crate::delivery::event::{Committed, frame};
-use crate::delivery::fallback::{self, Fallback};
-use crate::delivery::outbox::{self, Claimed, Outcome};
+use crate::delivery::fallback::Fallback;
+use crate::delivery::outbox::{self, Claimed};
 use crate::delivery::route::{Route, Sighting};
 use crate::ports::broker::Envelope;
 use crate::shutdown::Shutdown;
 
 const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
 const PRUNE_BATCH_MAX: i64 = 5_000;
-
-/// What a due event needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Expire,
-    /// It was not confirmed yet, perhaps because a node died: route it again, then wait for the deadline.
-    RouteAgain,
-    /// The deadline has passed.
-    Push,
-    /// Nothing more can be done before its life ends or a device connects.
-    Wait,
-}
-
-fn next_step(claimed: &Claimed, config: &Config) -> Step {
-    let deadline = TimeDelta::milliseconds(i64::try_from(config.ack_deadline_ms).unwrap_or(i64::MAX));
-    if claimed.now >= claimed.expires_at {
-        Step::Expire
-    } else if claimed.now - claimed.created_at < deadline {
-        Step::RouteAgain
-    } else if claimed.push.is_some() || config.settled_by == SettledBy::EveryDevice {
-        Step::Push
-    } else {
-        Step::Wait
-    }
-}
 
 pub struct Sweeper {
     pub pool: PgPool,
@@ -57,68 +33,108 @@ impl Sweeper {
     /// Sweeps until the process stops.
     pub async fn run(self, shutdown: Shutdown) {
         let pause = Duration::from_millis(self.config.sweep_interval_ms);
-        while shutdown.unless_stopped(tokio::time::sleep(pause)).await.is_some() {
-            // A full batch means that more are due already.
-            while !shutdown.is_stopping() {
-                match self.sweep().await {
-                    Ok(claimed) if claimed >= self.config.sweep_batch_max as usize => {}
-                    Ok(_) => break,
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot sweep");
-                        metrics::counter!("fanlight_sweep_failures_total").increment(1);
-                        break;
-                    }
-                }
-            }
-        }
+        tokio::join!(
+            repeat(pause, &shutdown, || self.route_again()),
+            repeat(pause, &shutdown, || self.expire()),
+            repeat(pause, &shutdown, || self.push()),
+        );
     }
 
     /// Deletes what is older than the retention, a batch at a time, until the process stops.
     pub async fn prune(pool: PgPool, retention_hours: u64, shutdown: Shutdown) {
         let retention = Duration::from_secs(retention_hours * 3600);
-        while shutdown.unless_stopped(tokio::time::sleep(PRUNE_INTERVAL)).await.is_some() {
-            match outbox::prune(&pool, retention, PRUNE_BATCH_MAX).await {
-                Ok(deleted) => metrics::counter!("fanlight_events_pruned_total").increment(deleted),
-                Err(error) => tracing::warn!(%error, "cannot prune"),
-            }
-        }
+        repeat(PRUNE_INTERVAL, &shutdown, || prune_some(&pool, retention)).await;
     }
 
-    /// Takes on one batch of due events. Returns how many there were.
-    pub async fn sweep(&self) -> Result<usize, sqlx::Error> {
-        let limit = i64::from(self.config.sweep_batch_max);
-        let claimed = outbox::claim_due(&self.pool, limit, self.config.claim_lease()).await?;
-        let count = claimed.len();
-        metrics::counter!("fanlight_events_swept_total").increment(count as u64);
-        let mut route_again = Vec::new();
-        for event in claimed {
-            match next_step(&event, &self.config) {
-                Step::Expire => fallback::settle(&self.pool, &event, Outcome::Expired).await?,
-                Step::RouteAgain => route_again.push(event),
-                Step::Push => self.fallback.push(event).await,
-                Step::Wait => outbox::reschedule(&self.pool, &event, event.expires_at).await?,
-            }
-        }
-        if !route_again.is_empty() {
-            self.route_again(route_again).await?;
-        }
-        Ok(count)
-    }
-
-    async fn route_again(&self, mut events: Vec<Claimed>) -> Result<(), sqlx::Error> {
+    /// Routes events again that nobody confirmed at once.
+    pub async fn route_again(&self) -> Result<Found, sqlx::Error> {
+        let limit = self.config.sweep_batch_max;
+        // Where every device counts, the deadline is when the confirmations are looked at.
+        let unpushable_wait = self.config.settled_by == SettledBy::AnyDevice;
+        let deadline = self.config.ack_deadline();
+        let claim = outbox::claim_unconfirmed(&self.pool, limit.into(), deadline, unpushable_wait);
+        let mut events = within_deadline(claim).await?;
+        let found = Found::new(events.len(), limit as usize);
+        metrics::counter!("fanlight_events_swept_total", "step" => "route").increment(events.len() as u64);
         // A claim returns its rows in no order; each user's must go out in theirs.
         events.sort_by_key(|event| (event.user, event.seq));
         let batch: Vec<Committed> = events.iter().map(committed).collect();
+        if batch.is_empty() {
+            return Ok(found);
+        }
         let sightings = self.route.send(&batch).await;
         for (event, sighting) in events.into_iter().zip(sightings) {
             if sighting == Sighting::Absent && event.push.is_some() {
-                self.fallback.push(event).await;
-            } else {
-                let deadline = event.created_at + self.config.ack_deadline();
-                outbox::reschedule(&self.pool, &event, deadline).await?;
+                self.fallback.push_if_free(event);
             }
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// Pushes events whose deadline has passed.
+    pub async fn push(&self) -> Result<Found, sqlx::Error> {
+        // No more than can be started soon: a claim must not end while it waits for its turn.
+        let limit = self.config.push.concurrency.min(self.config.sweep_batch_max as usize);
+        let (deadline, lease) = (self.config.ack_deadline(), self.config.claim_lease());
+        let claim =
+            outbox::claim_overdue(&self.pool, i64::try_from(limit).unwrap_or(i64::MAX), deadline, lease);
+        let events = within_deadline(claim).await?;
+        let found = Found::new(events.len(), limit);
+        metrics::counter!("fanlight_events_swept_total", "step" => "push").increment(events.len() as u64);
+        for event in events {
+            self.fallback.push(event).await;
+        }
+        Ok(found)
+    }
+
+    /// Settles events whose life is over.
+    pub async fn expire(&self) -> Result<Found, sqlx::Error> {
+        let limit = self.config.sweep_batch_max;
+        let settled = within_deadline(outbox::expire(&self.pool, limit.into())).await?;
+        for (kind, outcome) in &settled {
+            outcome.count(kind);
+        }
+        Ok(Found::new(settled.len(), limit as usize))
+    }
+}
+
+/// What one look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    Few,
+    /// As much as one look takes on: there may be more.
+    Full,
+}
+
+impl Found {
+    fn new(count: usize, limit: usize) -> Self {
+        if count < limit { Self::Few } else { Self::Full }
+    }
+}
+
+async fn prune_some(pool: &PgPool, retention: Duration) -> Result<Found, sqlx::Error> {
+    let deleted = within_deadline(outbox::prune(pool, retention, PRUNE_BATCH_MAX)).await?;
+    metrics::counter!("fanlight_events_pruned_total").increment(deleted);
+    Ok(if deleted < PRUNE_BATCH_MAX.unsigned_abs() { Found::Few } else { Found::Full })
+}
+
+/// Looks again and again until the process stops; at once where there may be more.
+async fn repeat<F>(pause: Duration, shutdown: &Shutdown, look: impl Fn() -> F)
+where
+    F: Future<Output = Result<Found, sqlx::Error>>,
+{
+    while shutdown.unless_stopped(tokio::time::sleep(pause)).await.is_some() {
+        while !shutdown.is_stopping() {
+            match look().await {
+                Ok(Found::Full) => {}
+                Ok(Found::Few) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot sweep");
+                    metrics::counter!("fanlight_sweep_failures_total").increment(1);
+                    break;
+                }
+            }
+        }
     }
 }
 

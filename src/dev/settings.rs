@@ -14,6 +14,8 @@ use crate::domain::tokens::{self, KeyAlgorithm};
 const ACCESS_TTL_SECONDS: u64 = 12 * 60 * 60;
 /// Nobody wants to wait for a polite goodbye after Ctrl-C.
 const DRAIN_MS: u64 = 500;
+/// A little more than `HAProxy`'s interval between two looks.
+const DRAIN_NOTICE_MS: u64 = 600;
 const STOP_TIMEOUT_MS: u64 = 3_000;
 
 /// Where the stores of the cluster are.
@@ -40,6 +42,7 @@ pub fn write(state: &StateDir, stores: &Stores<'_>) -> anyhow::Result<PathBuf> {
         "environment": "development",
         "server": {
             "trusted_proxies": ["127.0.0.1"],
+            "drain_notice_ms": DRAIN_NOTICE_MS,
             "drain_ms": DRAIN_MS,
             "stop_timeout_ms": STOP_TIMEOUT_MS,
         },

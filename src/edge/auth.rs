@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::{HeaderMap, Method};
 use parking_lot::RwLock;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -17,6 +17,9 @@ use crate::domain::tokens::{Claims, KeyAlgorithm, KeyRing, TokenError};
 use crate::edge::http::extract::Caller;
 use crate::edge::http::problem::{ErrorCode, Problem};
 use crate::edge::verified::{self, VerifiedTokens};
+
+/// How far from us the page stands that made a request (Fetch Metadata). Browsers set it; pages cannot.
+const FETCH_SITE: &str = "sec-fetch-site";
 
 /// The cookie that carries the access token of a browser.
 pub const SESSION_COOKIE: &str = "jwt_token";
@@ -120,8 +123,7 @@ impl Authenticator {
         let token = match (bearer_token(headers), session_cookie(headers)) {
             (Some(token), _) => token,
             (None, Some(token)) => {
-                if !method.is_safe() && headers.contains_key(ORIGIN) && !self.origins.allows_headers(headers)
-                {
+                if !method.is_safe() && self.origins.is_foreign(headers) {
                     return Err(ErrorCode::ForeignOrigin.into());
                 }
                 token
@@ -172,13 +174,26 @@ impl AllowedOrigins {
         let (Some(origin), None) = (origins.next(), origins.next()) else { return false };
         let Ok(origin) = origin.to_str() else { return false };
         let origin = origin.to_ascii_lowercase();
-        let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        // `Origin: null` has no host, and must not equal a `Host` that is not there.
-        let same_host = origin
-            .split_once("://")
-            .is_some_and(|(_, origin)| host.is_some_and(|host| host.eq_ignore_ascii_case(origin)));
-        same_host || self.0.contains(&origin)
+        is_own_host(&origin, headers) || self.0.contains(&origin)
     }
+
+    /// Whether a browser says that the page of another site made this request. A client that says nothing of
+    /// the kind is no browser: nobody else can make it send its cookie.
+    #[must_use]
+    pub fn is_foreign(&self, headers: &HeaderMap) -> bool {
+        if headers.contains_key(ORIGIN) {
+            return !self.allows_headers(headers);
+        }
+        headers.get_all(FETCH_SITE).iter().any(|site| site != "same-origin" && site != "none")
+    }
+}
+
+/// Whether a web page of the host that was asked made the request. TLS may end before us, so both schemes
+/// are; anything else (`null`, an extension) is not the host's.
+fn is_own_host(origin: &str, headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
 /// Sessions that were revoked while access tokens of theirs may still be unexpired.
@@ -200,5 +215,68 @@ impl RevokedSessions {
     /// Drops what no live token can refer to any more.
     pub fn forget_before(&self, now: Timestamp) {
         self.0.write().retain(|_, forget_at| *forget_at > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+        };
+        pairs.iter().map(header).collect()
+    }
+
+    #[test]
+    fn an_origin_is_compared_whole() {
+        let origins = AllowedOrigins::new(&["https://App.example/".into()]);
+        let allows =
+            |origin| origins.allows_headers(&headers(&[("host", "api.example:8080"), ("origin", origin)]));
+        for own in ["https://app.example", "HTTPS://APP.EXAMPLE", "http://api.example:8080"] {
+            assert!(allows(own), "{own}");
+        }
+        for foreign in [
+            "https://app.example.evil",
+            "https://evil.app.example",
+            "https://app.example:8443",
+            "http://app.example",
+            "https://api.example",
+            "chrome-extension://api.example:8080",
+            "api.example:8080",
+            "null",
+            "",
+        ] {
+            assert!(!allows(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn without_a_host_no_origin_is_the_hosts() {
+        let origins = AllowedOrigins::default();
+        assert!(!origins.allows_headers(&headers(&[("origin", "null")])));
+        assert!(!origins.allows_headers(&headers(&[("origin", "https://a.example")])));
+    }
+
+    #[test]
+    fn two_origins_are_none() {
+        let origins = AllowedOrigins::new(&["https://app.example".into()]);
+        let mut two = headers(&[("origin", "https://app.example")]);
+        two.append(ORIGIN, http::HeaderValue::from_static("https://app.example"));
+        assert!(!origins.allows_headers(&two));
+    }
+
+    #[test]
+    fn a_request_that_a_browser_calls_foreign_is() {
+        let origins = AllowedOrigins::default();
+        let foreign = |pairs| origins.is_foreign(&headers(pairs));
+        assert!(foreign(&[("host", "a.example"), ("sec-fetch-site", "cross-site")]));
+        assert!(foreign(&[("host", "a.example"), ("sec-fetch-site", "same-site")]));
+        assert!(foreign(&[("host", "a.example"), ("origin", "https://b.example")]));
+        assert!(!foreign(&[("host", "a.example"), ("sec-fetch-site", "same-origin")]));
+        assert!(!foreign(&[("host", "a.example"), ("sec-fetch-site", "none")]));
+        assert!(!foreign(&[("host", "a.example"), ("origin", "https://a.example")]));
+        assert!(!foreign(&[("host", "a.example")]));
     }
 }

@@ -15,6 +15,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -30,7 +31,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is known of this node's state.
 pub struct Health {
     database: AtomicBool,
-    draining: AtomicBool,
+    draining: CancellationToken,
     broker: Arc<BrokerHealth>,
     registry: Arc<Registry>,
 }
@@ -50,13 +51,18 @@ pub struct HealthReport {
 impl Health {
     #[must_use]
     pub fn new(broker: Arc<BrokerHealth>, registry: Arc<Registry>) -> Arc<Self> {
-        let (database, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (database, draining) = (AtomicBool::new(false), CancellationToken::new());
         Arc::new(Self { database, draining, broker, registry })
     }
 
     /// From now on the load balancer should send nobody here.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
+    }
+
+    /// Resolves when this node should leave.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
     }
 
     /// Looks after Postgres until the process stops.
@@ -78,8 +84,7 @@ impl Health {
         metrics::gauge!("fanlight_connections").set(as_gauge(self.registry.len()));
         metrics::gauge!("fanlight_database_reachable").set(as_gauge(usize::from(database)));
         metrics::gauge!("fanlight_broker_reachable").set(as_gauge(usize::from(self.broker.is_well())));
-        metrics::gauge!("fanlight_draining")
-            .set(as_gauge(usize::from(self.draining.load(Ordering::Relaxed))));
+        metrics::gauge!("fanlight_draining").set(as_gauge(usize::from(self.draining.is_cancelled())));
         metrics::gauge!("fanlight_database_connections").set(f64::from(pool.size()));
         metrics::gauge!("fanlight_database_connections_idle").set(as_gauge(pool.num_idle()));
     }
@@ -87,7 +92,7 @@ impl Health {
     fn report(&self) -> HealthReport {
         let database = self.database.load(Ordering::Relaxed);
         let broker = self.broker.is_well();
-        let status = match (self.draining.load(Ordering::Relaxed), database, broker) {
+        let status = match (self.draining.is_cancelled(), database, broker) {
             (true, _, _) => "draining",
             (_, false, _) => "unavailable",
             (_, true, false) => "degraded",
@@ -149,13 +154,13 @@ fn all() -> OpenApiRouter<Arc<Health>> {
 }
 
 /// The internal listener: `/livez` `/readyz` `/metrics` and `POST /drain`.
-pub fn internal_routes(health: Arc<Health>, metrics: PrometheusHandle, shutdown: Shutdown) -> Router {
+pub fn internal_routes(health: Arc<Health>, metrics: PrometheusHandle) -> Router {
     let ready = |State(health): State<Arc<Health>>| async move {
         let report = health.report();
         (report.probe_status(), Json(report))
     };
-    let drain = move || async move {
-        shutdown.stop();
+    let drain = |State(health): State<Arc<Health>>| async move {
+        health.start_draining();
         StatusCode::ACCEPTED
     };
     let render = move || async move {

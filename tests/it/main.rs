@@ -11,3 +11,4 @@ mod shape;
 mod shared;
 mod socket;
 mod stage;
+mod stops;

@@ -144,15 +144,52 @@ impl Stage {
 
     /// Waits until no node holds a connection, and Redis knows it.
     async fn until_absent(&self) {
+        self.until_present("nobody is connected", "*", false).await;
+    }
+
+    /// Waits until Redis knows where the user is connected.
+    pub async fn until_known(&self, user: &Client) {
+        self.until_present("the user's connection is known", &user.id, true).await;
+    }
+
+    async fn until_present(&self, what: &str, user: &str, expected: bool) {
         let client = redis::Client::open(self.cluster.redis.url()).unwrap();
         let mut redis = client.get_multiplexed_async_connection().await.unwrap();
-        until("nobody is connected", async || {
-            let present: Vec<String> =
-                redis::cmd("KEYS").arg("fanlight:presence:*").query_async(&mut redis).await.unwrap();
-            present.is_empty()
+        until(what, async || {
+            let pattern = format!("fanlight:presence:{user}");
+            let present: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.unwrap();
+            present.is_empty() != expected
         })
         .await;
     }
+
+    /// Stops every process of Postgres where it stands, until the answer is dropped. Its connections stay
+    /// open, and nothing answers.
+    pub async fn hang_postgres(&self) -> HungPostgres {
+        let backends: Vec<i32> = sqlx::query_scalar(
+            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap();
+        let mut pids = vec![self.cluster.postgres.process.pid().to_string()];
+        pids.extend(backends.iter().map(ToString::to_string));
+        signal("-STOP", &pids);
+        HungPostgres(pids)
+    }
+}
+
+/// Postgres, standing still; goes on when this is dropped.
+pub struct HungPostgres(Vec<String>);
+
+impl Drop for HungPostgres {
+    fn drop(&mut self) {
+        signal("-CONT", &self.0);
+    }
+}
+
+fn signal(name: &str, pids: &[String]) {
+    assert!(std::process::Command::new("kill").arg(name).args(pids).status().unwrap().success());
 }
 
 fn id(user: &Client) -> uuid::Uuid {

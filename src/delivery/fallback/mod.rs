@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
-use crate::db::PgPool;
+use crate::db::{PgPool, within_deadline};
 use crate::delivery::config::{Config, SettledBy};
 use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
 use crate::delivery::event::PushContent;
@@ -77,39 +77,47 @@ impl Fallback {
 
     /// Pushes an event that the caller has claimed. Waits while too many pushes are on their way.
     pub async fn push(&self, claimed: Claimed) {
-        let shared = Arc::clone(&self.shared);
-        shared.in_parallel(async move |shared| shared.push(&claimed).await).await;
+        let permit = self.shared.permit().await;
+        self.shared.spawn(permit, async move |shared| shared.push(&claimed).await);
+    }
+
+    /// Pushes an event that the caller has claimed, unless too many pushes are on their way: then it is left
+    /// until it falls due.
+    pub fn push_if_free(&self, claimed: Claimed) {
+        if let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() {
+            self.shared.spawn(permit, async move |shared| shared.push(&claimed).await);
+        }
     }
 }
 
 async fn push_fresh(shared: Arc<Shared>, mut queue: mpsc::Receiver<EventId>) {
     // Cancel-safe: `recv` takes nothing unless it returns. What is left in the queue at stop falls due.
     while let Some(Some(event)) = shared.shutdown.unless_stopped(queue.recv()).await {
-        let push = async move |shared: Arc<Shared>| match outbox::claim_fresh(
-            &shared.pool,
-            event,
-            shared.config.claim_lease(),
-        )
-        .await?
-        {
-            Some(claimed) => shared.push(&claimed).await,
-            None => Ok(()),
-        };
-        Arc::clone(&shared).in_parallel(push).await;
+        let permit = shared.permit().await;
+        shared.spawn(permit, async move |shared| {
+            let lease = shared.config.claim_lease();
+            match within_deadline(outbox::claim_fresh(&shared.pool, event, lease)).await? {
+                Some(claimed) => shared.push(&claimed).await,
+                None => Ok(()),
+            }
+        });
     }
 }
 
 impl Shared {
-    /// Starts `work` as soon as there are few enough others. If it fails, the event falls due again.
-    async fn in_parallel<F, W>(self: Arc<Self>, work: W)
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// Starts `work`, which holds the permit until its end. If it fails, the event falls due again.
+    fn spawn<F, W>(self: &Arc<Self>, permit: OwnedSemaphorePermit, work: W)
     where
         W: FnOnce(Arc<Self>) -> F + Send + 'static,
         F: Future<Output = Result<(), sqlx::Error>> + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
-        let shutdown = self.shutdown.clone();
-        shutdown.spawn_light(async move {
-            if let Err(error) = work(self).await {
+        let shared = Arc::clone(self);
+        self.shutdown.spawn_light(async move {
+            if let Err(error) = work(shared).await {
                 tracing::warn!(%error, "a push is left to the sweeper");
             }
             drop(permit);
@@ -117,29 +125,27 @@ impl Shared {
     }
 
     async fn push(&self, claimed: &Claimed) -> Result<(), sqlx::Error> {
-        let targets = self.targets(claimed).await?;
+        let Some(content) = claimed.content() else { return self.nobody_to_push(claimed).await };
+        let targets = within_deadline(self.targets(claimed)).await?;
         if targets.is_empty() {
             return self.nobody_to_push(claimed).await;
         }
-        let content = claimed.push.as_ref().expect("there are targets only for what has content");
         let ids: Vec<Uuid> = targets.iter().map(|token| token.id.0).collect();
-        let due = attempts::open(&self.pool, claimed, &ids, self.config.claim_lease()).await?;
+        let lease = self.config.claim_lease();
+        let due = within_deadline(attempts::open(&self.pool, claimed, &ids, lease)).await?;
         let sends = due.iter().filter_map(|due| {
             let token = targets.iter().find(|token| token.id == due.token)?;
-            Some(self.attempt(claimed, content, token, *due))
+            Some(self.attempt(claimed, &content, token, *due))
         });
         for result in join_all(sends).await {
             result?;
         }
-        let summary = attempts::summary(&self.pool, claimed.id, &ids).await?;
+        let summary = within_deadline(attempts::summary(&self.pool, claimed.id, &ids)).await?;
         self.conclude(claimed, summary).await
     }
 
     /// The devices that should be woken for this event.
     async fn targets(&self, claimed: &Claimed) -> Result<Vec<DeviceToken>, sqlx::Error> {
-        if claimed.push.is_none() {
-            return Ok(Vec::new());
-        }
         let mut tokens = self.tokens.active(claimed.user).await?;
         if self.config.settled_by == SettledBy::EveryDevice {
             let cursors = cursors::of_user(&self.pool, claimed.user).await?;
@@ -151,12 +157,12 @@ impl Shared {
     /// No device to wake: either all have the event already, or it waits for a connect.
     async fn nobody_to_push(&self, claimed: &Claimed) -> Result<(), sqlx::Error> {
         if self.config.settled_by == SettledBy::EveryDevice {
-            let cursors = cursors::of_user(&self.pool, claimed.user).await?;
+            let cursors = within_deadline(cursors::of_user(&self.pool, claimed.user)).await?;
             if cursors.values().any(|seq| *seq >= claimed.seq) {
                 return settle(&self.pool, claimed, Outcome::Delivered).await;
             }
         }
-        outbox::reschedule(&self.pool, claimed, claimed.expires_at).await
+        within_deadline(outbox::reschedule(&self.pool, claimed, claimed.expires_at)).await
     }
 
     /// Asks the push service once for one device, and writes down what it said.
@@ -181,9 +187,9 @@ impl Shared {
         )
         .increment(1);
         if let Verdict::TokenDead { reason } = verdict {
-            self.tokens.retire(token.id, reason, claimed.now).await?;
+            within_deadline(self.tokens.retire(token.id, reason, claimed.now)).await?;
         }
-        attempts::record(&self.pool, claimed.id, token.id, verdict).await
+        within_deadline(attempts::record(&self.pool, claimed.id, token.id, verdict)).await
     }
 
     /// What an answer of the push service means for this attempt, and for all others.
@@ -215,25 +221,20 @@ impl Shared {
 
     async fn conclude(&self, claimed: &Claimed, summary: Summary) -> Result<(), sqlx::Error> {
         let give_up_at = claimed.created_at + Duration::from_secs(self.config.push.give_up_minutes * 60);
-        match summary.next_attempt_at {
-            Some(next) if next <= give_up_at => {
-                outbox::reschedule(&self.pool, claimed, next.min(claimed.expires_at)).await
-            }
-            _ if summary.accepted => settle(&self.pool, claimed, Outcome::Pushed).await,
+        let due_at = match summary.next_attempt_at {
+            Some(next) if next <= give_up_at => next.min(claimed.expires_at),
+            _ if summary.accepted => return settle(&self.pool, claimed, Outcome::Pushed).await,
             // Nothing was taken and nothing will be: the next connect, or the end of its life, settles it.
-            _ => outbox::reschedule(&self.pool, claimed, claimed.expires_at).await,
-        }
+            _ => claimed.expires_at,
+        };
+        within_deadline(outbox::reschedule(&self.pool, claimed, due_at)).await
     }
 }
 
 /// Settles a claimed event, and counts it.
-pub async fn settle(pool: &PgPool, claimed: &Claimed, outcome: Outcome) -> Result<(), sqlx::Error> {
-    if outbox::settle(pool, claimed, outcome).await? {
-        metrics::counter!(
-            "fanlight_events_settled_total",
-            "kind" => claimed.kind.clone(), "outcome" => outcome.as_str()
-        )
-        .increment(1);
+async fn settle(pool: &PgPool, claimed: &Claimed, outcome: Outcome) -> Result<(), sqlx::Error> {
+    if within_deadline(outbox::settle(pool, claimed, outcome)).await? {
+        outcome.count(&claimed.kind);
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ pub struct Config {
     pub header_timeout_ms: u64,
     pub request_timeout_ms: u64,
     pub body_bytes_max: usize,
+    pub drain_notice_ms: u64,
     pub drain_ms: u64,
     pub stop_timeout_ms: u64,
 }

@@ -40,8 +40,8 @@ pub struct Connection<'a, W> {
     pub session: Session,
     pub writer: &'a mut W,
     pub receipt: Receipt,
-    /// Postgres could not be read; there is more to send.
-    pub behind: bool,
+    /// Postgres could not be read: when to try again.
+    pub catch_up_at: Option<Instant>,
 }
 
 impl<W: AsyncWrite + Unpin> Connection<'_, W> {
@@ -166,9 +166,10 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             return Err(self.take_leave(farewell).await);
         }
         if mail.tick {
-            let actions = self.session.on_tick(Instant::now());
+            let now = Instant::now();
+            let actions = self.session.on_tick(now);
             self.perform(actions).await?;
-            if self.behind {
+            if self.catch_up_at.is_some_and(|at| at <= now) {
                 Box::pin(self.catch_up()).await?;
             }
             self.schedule_tick();
@@ -198,23 +199,31 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
 
     /// Reads from Postgres, page by page, all that comes after the last event sent.
     async fn catch_up(&mut self) -> Result<(), End> {
+        let replay = &self.sockets.replay;
         loop {
-            let after = self.session.sent_seq();
-            let page = match self.sockets.replay.page(self.mailbox.user, after).await {
+            let page = match replay.page(self.mailbox.user, self.session.sent_seq()).await {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::warn!(%error, "cannot read what a connection lacks; will try again");
-                    self.behind = true;
-                    self.sockets.wheel.schedule(self.mailbox, Instant::now() + CATCH_UP_RETRY);
+                    // Not all at once, when Postgres is just back.
+                    let wait = CATCH_UP_RETRY + random::jitter(CATCH_UP_RETRY);
+                    self.catch_up_at = Some(Instant::now() + wait);
+                    self.schedule_tick();
                     return Ok(());
                 }
             };
-            self.behind = false;
-            let Some(first) = page.first() else { return Ok(()) };
-            if first.seq != after + 1 {
-                self.resync(ResyncReason::BeyondRetention, first.seq - 1).await?;
+            self.catch_up_at = None;
+            // What is pruned out of turn leaves a hole, and a hole is told.
+            for run in page.chunk_by(|one, next| one.seq + 1 == next.seq) {
+                if run[0].seq != self.session.sent_seq() + 1 {
+                    self.resync(ResyncReason::BeyondRetention, run[0].seq - 1).await?;
+                }
+                self.write_events(run).await?;
             }
-            self.write_events(&page).await?;
+            // Whatever is committed from now on says so in the mailbox.
+            if !replay.is_full(&page) {
+                return Ok(());
+            }
         }
     }
 
@@ -289,7 +298,9 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     }
 
     fn schedule_tick(&self) {
-        self.sockets.wheel.schedule(self.mailbox, self.session.next_tick());
+        let next = self.session.next_tick();
+        let next = self.catch_up_at.map_or(next, |at| at.min(next));
+        self.sockets.wheel.schedule(self.mailbox, next);
     }
 }
 

@@ -3,7 +3,7 @@
 //! The connection is in the registry before its replay starts. Events that are committed meanwhile only tell
 //! it that there is more to read, so the seam between replay and live has neither gap nor repetition.
 
-use crate::db::PgPool;
+use crate::db::{PgPool, within_deadline};
 use crate::delivery::mailbox::Numbered;
 use crate::delivery::outbox;
 use crate::domain::ids::UserId;
@@ -32,13 +32,19 @@ pub enum Start {
 impl Replay {
     /// Decides where a connection starts. Also returns the last seq of the user.
     pub async fn start(&self, user: UserId, since: Option<i64>) -> Result<(Start, i64), sqlx::Error> {
-        let position = outbox::position(&self.pool, user, since.unwrap_or(0)).await?;
+        let position = within_deadline(outbox::position(&self.pool, user, since.unwrap_or(0))).await?;
         Ok((start(since, position, self.events_max), position.last_seq))
     }
 
     /// The next page after `after`.
     pub async fn page(&self, user: UserId, after: i64) -> Result<Vec<Numbered>, sqlx::Error> {
-        outbox::read_after(&self.pool, user, after, self.page_events).await
+        within_deadline(outbox::read_after(&self.pool, user, after, self.page_events)).await
+    }
+
+    /// Whether there may be more after this page.
+    #[must_use]
+    pub fn is_full(&self, page: &[Numbered]) -> bool {
+        i64::try_from(page.len()).is_ok_and(|events| events >= self.page_events)
     }
 
     /// The next page of unsettled events after `after`, up to `up_to`.
@@ -48,7 +54,7 @@ impl Replay {
         after: i64,
         up_to: i64,
     ) -> Result<Vec<Numbered>, sqlx::Error> {
-        outbox::read_unsettled(&self.pool, user, after, up_to, self.page_events).await
+        within_deadline(outbox::read_unsettled(&self.pool, user, after, up_to, self.page_events)).await
     }
 }
 

@@ -173,7 +173,7 @@ impl Sockets {
             Ok(authenticated) => authenticated,
             Err(end) => return end,
         };
-        if self.registry.connections_of(claims.sub).len() >= self.config.connections_per_user_max {
+        if self.others(&claims, hello.device.as_deref()) >= self.config.connections_per_user_max {
             return End::Close(Closing::TooManyConnections);
         }
         let bounds = self.config.bounds();
@@ -193,7 +193,7 @@ impl Sockets {
             session,
             writer,
             receipt: hello.receipt,
-            behind: false,
+            catch_up_at: None,
         };
         let end = match connection.run(reader, hello.since).await {
             Ok(never) => match never {},
@@ -240,6 +240,12 @@ impl Sockets {
                 }
             }
         }
+    }
+
+    /// The user's connections here, but for those that a new one of this device replaces.
+    fn others(&self, claims: &Claims, device: Option<&str>) -> usize {
+        let connections = self.registry.connections_of(claims.sub);
+        connections.iter().filter(|other| device.is_none() || other.device.as_deref() != device).count()
     }
 
     fn rules(&self) -> Rules {

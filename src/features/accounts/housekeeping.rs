@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::repository::sessions;
-use crate::db::PgPool;
+use crate::db::{PgPool, within_deadline};
 use crate::domain::clock::SharedClock;
 use crate::shutdown::Shutdown;
 
@@ -36,8 +36,8 @@ pub async fn clean_up(pool: &PgPool, clock: &SharedClock, config: &Config) -> Re
     let before = clock.now() - config.ended_sessions_kept();
     let mut deleted = 0;
     for _ in 0..BATCHES_MAX {
-        let batch = sessions::delete_ended(pool, before, BATCH).await?
-            + sessions::delete_used_tokens(pool, before, BATCH).await?;
+        let batch = within_deadline(sessions::delete_ended(pool, before, BATCH)).await?
+            + within_deadline(sessions::delete_used_tokens(pool, before, BATCH)).await?;
         deleted += batch;
         if batch == 0 {
             break;

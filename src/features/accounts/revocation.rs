@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::db::PgPool;
+use crate::db::{PgPool, within_deadline};
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::ids::{SessionId, UserId};
 use crate::edge::auth::Authenticator;
@@ -52,7 +52,7 @@ pub async fn watch(watch: Watch, shutdown: Shutdown) {
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while shutdown.unless_stopped(timer.tick()).await.is_some() {
         let started = watch.clock.now();
-        match watch.poll(since).await {
+        match within_deadline(watch.poll(since)).await {
             Ok(_) => since = started,
             // Whatever is revoked meanwhile is found by the first poll that succeeds.
             Err(error) => tracing::warn!(%error, "revoked sessions cannot be read"),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::db::PgConnection;
+use crate::db::{PgConnection, within_deadline};
 use crate::delivery::event::{Committed, NewEvent};
 use crate::delivery::outbox;
 use crate::domain::clock::Timestamp;
@@ -79,7 +79,7 @@ fn told(row: &Lapsed, at: Timestamp) -> Result<impl Iterator<Item = NewEvent>, s
 /// Runs until the process stops. Woken by a new timer, and by the clock.
 pub async fn run_lapse_job(service: Arc<Service>, shutdown: Shutdown) {
     while !shutdown.is_stopping() {
-        let sleep = service.lapse_some().await.unwrap_or_else(|error| {
+        let sleep = within_deadline(service.lapse_some()).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "timed statuses could not be ended; will try again");
             service.poll()
         });

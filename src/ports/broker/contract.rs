@@ -45,7 +45,9 @@ impl Backend {
             stop.unless_stopped(subscriber.listen(listener)).await;
         });
         until(async || broker.probe().await.is_ok()).await;
-        Node { id, broker, inbox, listening, presence: Arc::clone(&self.presence) }
+        let mut node = Node { id, broker, inbox, listening, presence: Arc::clone(&self.presence) };
+        assert_eq!(node.next().await, Incoming::Subscribed, "told before anything else");
+        node
     }
 }
 

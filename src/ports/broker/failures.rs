@@ -56,7 +56,7 @@ async fn a_lost_subscription_comes_back_and_says_so() {
     let user = UserId::generate();
     owner.connect(user).await;
     command(&link, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
-    assert_eq!(owner.next().await, Incoming::Interrupted);
+    assert_eq!(owner.next().await, Incoming::Subscribed);
     let event = envelope(user, 1);
     assert_eq!(route_one(&*caller.broker, &event).await, Reach::Nodes(1));
     assert_eq!(owner.next().await, Incoming::Deliver(event));
@@ -91,7 +91,7 @@ async fn a_redis_that_restarts_is_found_again() {
     let user = UserId::generate();
     owner.connect(user).await;
     server.restart().await.unwrap();
-    assert_eq!(owner.next().await, Incoming::Interrupted);
+    assert_eq!(owner.next().await, Incoming::Subscribed);
     until(async || backend.presence.renew_lease(owner.id).await.is_ok()).await;
     assert_eq!(route_one(&*caller.broker, &envelope(user, 1)).await, Reach::Nobody, "it forgot everything");
     owner.connect(user).await;
@@ -126,7 +126,7 @@ async fn a_redis_that_hangs_costs_one_deadline_and_then_nothing() {
     }
 
     server.process.signal(Signal::Cont).unwrap();
-    assert_eq!(node.next().await, Incoming::Interrupted);
+    assert_eq!(node.next().await, Incoming::Subscribed);
     // A renewed lease closes the breaker.
     until(async || backend.presence.renew_lease(node.id).await.is_ok()).await;
     assert_eq!(route_one(&*node.broker, &event).await, Reach::Nobody);

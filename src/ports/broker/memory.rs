@@ -68,8 +68,9 @@ impl Broker for MemoryBroker {
     }
 
     async fn listen(&self, listener: Listener) {
-        self.bus.0.lock().insert(self.node, listener);
+        self.bus.0.lock().insert(self.node, Arc::clone(&listener));
         let _registration = Registration(self);
+        listener(Incoming::Subscribed);
         pending::<()>().await;
     }
 

@@ -48,8 +48,8 @@ pub enum Incoming {
     Deliver(Envelope),
     /// A message to every node; opaque here.
     Control(Bytes),
-    /// The subscription was interrupted: anything may have been missed.
-    Interrupted,
+    /// A subscription stands, again or for the first time: before it, anything may have been missed.
+    Subscribed,
 }
 
 /// Takes what arrives. Called from the broker's own task: must not block.

@@ -1,7 +1,8 @@
 //! The broker over Redis pub/sub: one inbox channel per node, one control channel for all.
 //!
-//! The subscription has a connection of its own. When it ends, the listener hears
-//! [`Incoming::Interrupted`] as soon as a new one stands, and fetches from Postgres what it missed.
+//! The subscription has a connection of its own. As soon as one stands, the listener hears
+//! [`Incoming::Subscribed`]: it fetches from Postgres what it missed, and enters its connections again, which
+//! [`RedisBroker::route`] took for void while nobody listened.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl RedisBroker {
     }
 
     /// One subscription, from connecting to its end.
-    async fn subscribe_once(&self, listener: &Listener, resumed: bool) -> Result<(), RedisError> {
+    async fn subscribe_once(&self, listener: &Listener) -> Result<(), RedisError> {
         let connect = async {
             let mut subscription = self.link.client().get_async_pubsub().await?;
             subscription.subscribe(&[&self.inbox, &self.control]).await?;
@@ -79,9 +80,7 @@ impl RedisBroker {
             .await
             .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
         self.probes_missed.store(0, Ordering::Relaxed);
-        if resumed {
-            listener(Incoming::Interrupted);
-        }
+        listener(Incoming::Subscribed);
         let mut messages = subscription.into_on_message();
         loop {
             // Cancel-safe: `StreamExt::next` and `Notify::notified` both are.
@@ -157,12 +156,10 @@ impl Broker for RedisBroker {
     }
 
     async fn listen(&self, listener: Listener) {
-        let mut resumed = false;
         loop {
-            if let Err(error) = self.subscribe_once(&listener, resumed).await {
+            if let Err(error) = self.subscribe_once(&listener).await {
                 tracing::debug!(%error, "cannot subscribe");
             }
-            resumed = true;
             metrics::counter!("fanlight_broker_interruptions_total").increment(1);
             tokio::time::sleep(RECONNECT_DELAY).await;
         }

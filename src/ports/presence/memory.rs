@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Entry, Presence, PresenceError};
+use super::{Entry, Presence, PresenceError, Renewal};
 use crate::domain::ids::{NodeId, UserId};
 
 /// A lease here lasts until it is released: nodes of one process die together.
@@ -48,9 +48,8 @@ impl Presence for MemoryPresence {
         Ok(of_user.clone())
     }
 
-    async fn renew_lease(&self, node: NodeId) -> Result<(), PresenceError> {
-        self.0.lock().alive.insert(node);
-        Ok(())
+    async fn renew_lease(&self, node: NodeId) -> Result<Renewal, PresenceError> {
+        Ok(if self.0.lock().alive.insert(node) { Renewal::Begun } else { Renewal::Kept })
     }
 
     async fn release_lease(&self, node: NodeId) -> Result<(), PresenceError> {

@@ -30,7 +30,18 @@ pub enum PresenceError {
     Unavailable(String),
 }
 
-/// All operations are idempotent, and those of one entry take effect in the order they were called.
+/// What had become of a lease when it was renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It never ended, and so the node's entries counted all the time.
+    Kept,
+    /// It had ended, or is the node's first: whoever met entries of the node meanwhile has removed them as
+    /// void. Enter all of them again.
+    Begun,
+}
+
+/// All operations are idempotent, and those of a few entries take effect in the order they were
+/// called. Many entries entered at once may overtake the rest.
 #[async_trait]
 pub trait Presence: Send + Sync {
     /// Adds entries. They count while their node's lease lives.
@@ -42,8 +53,8 @@ pub trait Presence: Send + Sync {
     /// The user's entries whose nodes are alive. Removes those that are not.
     async fn connections_of(&self, user: UserId) -> Result<Vec<Entry>, PresenceError>;
 
-    /// Keeps this node's entries valid for one more lease.
-    async fn renew_lease(&self, node: NodeId) -> Result<(), PresenceError>;
+    /// Keeps this node's entries valid for one more lease, and says whether they were until now.
+    async fn renew_lease(&self, node: NodeId) -> Result<Renewal, PresenceError>;
 
     /// Voids all entries of a node that leaves.
     async fn release_lease(&self, node: NodeId) -> Result<(), PresenceError>;

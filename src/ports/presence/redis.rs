@@ -3,17 +3,22 @@
 use async_trait::async_trait;
 use redis::Script;
 
-use super::{Entry, Presence, PresenceError};
+use super::{Entry, Presence, PresenceError, Renewal};
 use crate::domain::ids::{NodeId, UserId};
 use crate::ports::redis::{RedisFailure, RedisLink};
 
-/// Renews a lease, and notes when this Redis was first seen: an empty one knows of nobody.
+/// More entries than this take a connection of their own: they would hold up the events behind them.
+const HANDFUL: usize = 8;
+
+/// Renews a lease, and notes when this Redis was first seen: an empty one knows of nobody. Returns whether
+/// the lease still lived.
 const RENEW: &str = r"
-redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+local kept = redis.call('SET', KEYS[1], '1', 'PX', ARGV[1], 'GET')
 if redis.call('EXISTS', KEYS[2]) == 0 then
   local time = redis.call('TIME')
   redis.call('SET', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000))
-end";
+end
+return kept and 1 or 0";
 
 pub struct RedisPresence {
     link: RedisLink,
@@ -44,9 +49,13 @@ impl Presence for RedisPresence {
                 .ignore();
         }
         let pipeline = &pipeline;
-        self.link
-            .run("presence_enter", async |mut redis| pipeline.query_async::<()>(&mut redis).await)
-            .await?;
+        if entries.len() > HANDFUL {
+            let enter = async |mut redis| pipeline.query_async::<()>(&mut redis).await;
+            self.link.run_aside("presence_enter_many", enter).await?;
+        } else {
+            let enter = async |mut redis| pipeline.query_async::<()>(&mut redis).await;
+            self.link.run("presence_enter", enter).await?;
+        }
         Ok(())
     }
 
@@ -96,13 +105,14 @@ impl Presence for RedisPresence {
         Ok(living.into_iter().map(|(entry, _)| entry).collect())
     }
 
-    async fn renew_lease(&self, node: NodeId) -> Result<(), PresenceError> {
+    async fn renew_lease(&self, node: NodeId) -> Result<Renewal, PresenceError> {
         let mut call = self.renew.prepare_invoke();
         call.key(self.link.key("lease", node)).key(self.born_key()).arg(self.link.config().lease_ms);
         let call = &call;
         // Asks even while the breaker is open: this is what closes it again.
-        self.link.probe("lease_renew", async |mut redis| call.invoke_async::<()>(&mut redis).await).await?;
-        Ok(())
+        let renew = async |mut redis| call.invoke_async::<bool>(&mut redis).await;
+        let kept = self.link.probe("lease_renew", renew).await?;
+        Ok(if kept { Renewal::Kept } else { Renewal::Begun })
     }
 
     async fn release_lease(&self, node: NodeId) -> Result<(), PresenceError> {
@@ -125,5 +135,41 @@ impl RedisPresence {
 impl From<RedisFailure> for PresenceError {
     fn from(failure: RedisFailure) -> Self {
         Self::Unavailable(failure.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::testing;
+    use crate::domain::ids::ConnectionId;
+
+    #[tokio::test]
+    async fn many_entries_at_once_are_entered_like_few() {
+        let link = RedisLink::for_test(&testing::redis_url().await, "presence-many");
+        let presence = RedisPresence::new(link);
+        let (node, user) = (NodeId::generate(), UserId::generate());
+        let entry = |_| Entry { user, connection: ConnectionId::generate(), node };
+        let entries: Vec<Entry> = (0..HANDFUL * 100).map(entry).collect();
+
+        assert_eq!(presence.renew_lease(node).await.unwrap(), Renewal::Begun);
+        assert_eq!(presence.renew_lease(node).await.unwrap(), Renewal::Kept);
+        presence.enter(&entries).await.unwrap();
+
+        assert_eq!(presence.connections_of(user).await.unwrap().len(), entries.len());
+        presence.release_lease(node).await.unwrap();
+        assert_eq!(presence.renew_lease(node).await.unwrap(), Renewal::Begun);
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_away_refuses_many_entries_soon() {
+        let presence = RedisPresence::new(RedisLink::for_test("redis://127.0.0.1:1", "away"));
+        let (node, user) = (NodeId::generate(), UserId::generate());
+        let entry = |_| Entry { user, connection: ConnectionId::generate(), node };
+        let entries: Vec<Entry> = (0..=HANDFUL).map(entry).collect();
+
+        let entered = tokio::time::timeout(std::time::Duration::from_secs(10), presence.enter(&entries));
+
+        assert!(entered.await.unwrap().is_err());
     }
 }

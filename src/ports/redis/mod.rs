@@ -1,7 +1,8 @@
 //! The connection to Redis that the adapters share.
 //!
 //! Commands of all tasks are pipelined over one connection. Every call has a deadline, and after a failure
-//! a breaker refuses calls for a moment, so that a Redis that hangs costs its callers nothing.
+//! a breaker refuses calls for a moment, so that a Redis that hangs costs its callers nothing. Work in bulk
+//! has connections of its own, from a small pool: on the shared one it would hold up every event behind it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,11 +10,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use bb8_redis::{RedisConnectionManager, bb8};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo as _, RedisError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use socket2::TcpKeepalive;
+
+/// Connections for work in bulk.
+const ASIDE_MAX: u32 = 2;
+/// Bulk work is rare: what it leaves open is closed again.
+const ASIDE_IDLE: Duration = Duration::from_secs(60);
+/// A Redis that acknowledges nothing this long is gone, whatever TCP believes: without it, a host that
+/// vanished would hold our connections for a quarter of an hour.
+const TCP_DEAD_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +68,8 @@ pub enum RedisFailure {
     Deadline,
     #[error("not asked, because it failed a moment ago")]
     BreakerOpen,
+    #[error("no connection was free within the deadline")]
+    PoolExhausted,
     #[error(transparent)]
     Redis(#[from] RedisError),
 }
@@ -66,6 +79,7 @@ pub enum RedisFailure {
 pub struct RedisLink {
     client: Client,
     commands: ConnectionManager,
+    aside: bb8::Pool<RedisConnectionManager>,
     config: Arc<Config>,
     breaker: Arc<Breaker>,
 }
@@ -78,19 +92,20 @@ impl RedisLink {
     pub fn new(config: Config) -> Result<Self, RedisError> {
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         let command_timeout = Duration::from_millis(config.command_timeout_ms);
-        let info = config
-            .url
-            .expose_secret()
-            .into_connection_info()?
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = Client::open(info)?;
+        let info = config.url.expose_secret().into_connection_info()?.set_tcp_settings(tcp_settings());
+        let client = Client::open(info.clone())?;
         let settings = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(connect_timeout))
             .set_response_timeout(Some(command_timeout))
             .set_number_of_retries(0)
             .set_pipeline_buffer_size(1024);
         let commands = ConnectionManager::new_lazy_with_config(client.clone(), settings)?;
-        Ok(Self { client, commands, config: Arc::new(config), breaker: Arc::default() })
+        let aside = bb8::Pool::builder()
+            .max_size(ASIDE_MAX)
+            .connection_timeout(connect_timeout)
+            .idle_timeout(Some(ASIDE_IDLE))
+            .build_unchecked(RedisConnectionManager::new(info)?);
+        Ok(Self { client, commands, aside, config: Arc::new(config), breaker: Arc::default() })
     }
 
     /// A link for tests, patient with a busy machine.
@@ -147,6 +162,32 @@ impl RedisLink {
         self.probe(name, command).await
     }
 
+    /// Runs a command in bulk on a connection beside the shared one, unless the breaker is open. Its failure
+    /// says nothing about the shared connection, and so leaves the breaker alone.
+    ///
+    /// # Errors
+    /// [`RedisFailure`]; after a deadline it is unknown whether the command took effect.
+    pub async fn run_aside<T, F>(
+        &self,
+        name: &'static str,
+        command: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, RedisFailure>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        if self.breaker.is_open() {
+            return Err(RedisFailure::BreakerOpen);
+        }
+        let started = Instant::now();
+        let result = match self.aside.get().await {
+            Ok(connection) => self.within_deadline(command(connection.clone())).await,
+            Err(bb8::RunError::User(error)) => Err(RedisFailure::Redis(error)),
+            Err(bb8::RunError::TimedOut) => Err(RedisFailure::PoolExhausted),
+        };
+        observe(name, &result, started);
+        result
+    }
+
     /// As [`RedisLink::run`], but asks even while the breaker is open; a success closes it.
     ///
     /// # Errors
@@ -160,26 +201,41 @@ impl RedisLink {
         F: Future<Output = Result<T, RedisError>>,
     {
         let started = Instant::now();
+        let result = self.within_deadline(command(self.commands.clone())).await;
+        observe(name, &result, started);
+        self.breaker.record(result.is_ok(), Duration::from_millis(self.config.breaker_ms));
+        result
+    }
+
+    async fn within_deadline<T>(
+        &self,
+        command: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisFailure> {
         let deadline = Duration::from_millis(self.config.command_timeout_ms);
-        let result = match tokio::time::timeout(deadline, command(self.commands.clone())).await {
+        match tokio::time::timeout(deadline, command).await {
             Ok(Ok(value)) => Ok(value),
             // The connection has the same deadline, and may be the first to notice.
             Ok(Err(error)) if error.is_timeout() => Err(RedisFailure::Deadline),
             Ok(Err(error)) => Err(RedisFailure::Redis(error)),
             Err(_) => Err(RedisFailure::Deadline),
-        };
-        let outcome = match &result {
-            Ok(_) => "ok",
-            Err(RedisFailure::Deadline) => "deadline",
-            Err(_) => "error",
-        };
-        metrics::counter!("fanlight_redis_commands_total", "command" => name, "outcome" => outcome)
-            .increment(1);
-        metrics::histogram!("fanlight_redis_command_duration_seconds", "command" => name)
-            .record(started.elapsed());
-        self.breaker.record(result.is_ok(), Duration::from_millis(self.config.breaker_ms));
-        result
+        }
     }
+}
+
+fn observe<T>(name: &'static str, result: &Result<T, RedisFailure>, started: Instant) {
+    let outcome = match result {
+        Ok(_) => "ok",
+        Err(RedisFailure::Deadline) => "deadline",
+        Err(_) => "error",
+    };
+    metrics::counter!("fanlight_redis_commands_total", "command" => name, "outcome" => outcome).increment(1);
+    metrics::histogram!("fanlight_redis_command_duration_seconds", "command" => name)
+        .record(started.elapsed());
+}
+
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(TCP_DEAD_AFTER).with_interval(TCP_DEAD_AFTER / 5);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(TCP_DEAD_AFTER)
 }
 
 /// Open until a moment in time, counted in milliseconds since the first use.

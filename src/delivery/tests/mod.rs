@@ -1,0 +1,283 @@
+//! Delivery against a real Postgres, with a push service, a broker and presence in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::config::DEFAULT_TOML;
+use crate::db::PgPool;
+use crate::delivery::Config;
+use crate::delivery::config::SettledBy;
+use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
+use crate::delivery::event::{Committed, NewEvent, PushContent};
+use crate::delivery::fallback::Fallback;
+use crate::delivery::mailbox::{Bounds, Mailbox};
+use crate::delivery::outbox;
+use crate::delivery::registry::Registry;
+use crate::delivery::route::Route;
+use crate::delivery::settlement::Settlement;
+use crate::delivery::sweeper::Sweeper;
+use crate::dev::testing;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{DeviceTokenId, EventId, NodeId, SessionId, UserId};
+use crate::ports::broker::{MemoryBroker, MemoryBus};
+use crate::ports::presence::MemoryPresence;
+use crate::ports::push::{MemoryPush, Platform};
+use crate::shutdown::Shutdown;
+
+mod connections;
+mod pushing;
+mod settling;
+mod sweeping;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+pub const BOUNDS: Bounds = Bounds { frames_max: 4, bytes_max: 4_096 };
+
+/// One node's delivery, with what it leans on.
+pub struct World {
+    pub pool: PgPool,
+    pub config: Config,
+    pub push: Arc<MemoryPush>,
+    pub registry: Arc<Registry>,
+    pub presence: Arc<MemoryPresence>,
+    pub bus: Arc<MemoryBus>,
+    pub node: NodeId,
+    pub shutdown: Shutdown,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        #[derive(Deserialize)]
+        struct Defaults {
+            delivery: Config,
+        }
+        let mut config = toml::from_str::<Defaults>(DEFAULT_TOML).unwrap().delivery;
+        change(&mut config);
+        Self {
+            pool: testing::database().await,
+            config,
+            push: Arc::new(MemoryPush::new()),
+            registry: Arc::default(),
+            presence: Arc::default(),
+            bus: Arc::default(),
+            node: NodeId::generate(),
+            shutdown: Shutdown::new(),
+        }
+    }
+
+    pub fn broker(&self) -> Arc<MemoryBroker> {
+        Arc::new(MemoryBroker::new(Arc::clone(&self.bus), Arc::clone(&self.presence), self.node))
+    }
+
+    pub fn route(&self) -> Route {
+        Route { registry: Arc::clone(&self.registry), broker: self.broker() }
+    }
+
+    /// A new one each time, as after a restart of the process.
+    pub fn fallback(&self) -> Fallback {
+        let tokens = Arc::new(TokenTable(self.pool.clone()));
+        Fallback::start(self.pool.clone(), &self.config, tokens, Arc::clone(&self.push) as _, &self.shutdown)
+    }
+
+    pub fn sweeper(&self) -> Sweeper {
+        Sweeper {
+            pool: self.pool.clone(),
+            config: self.config.clone(),
+            route: self.route(),
+            fallback: self.fallback(),
+        }
+    }
+
+    pub async fn user(&self) -> UserId {
+        let user = UserId::generate();
+        sqlx::query(
+            "INSERT INTO users (id, email, password_hash, created_at, updated_at) VALUES ($1, $2, '', now(), now())",
+        )
+        .bind(user.0)
+        .bind(format!("{user}@example.com"))
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        user
+    }
+
+    pub async fn device(&self, user: UserId, name: &str) {
+        sqlx::query(
+            "INSERT INTO device_tokens (id, user_id, device_id, fcm_token, platform, created_at, updated_at, last_registered_at)
+             VALUES ($1, $2, $3, $4, 'android', now(), now(), now())",
+        )
+        .bind(DeviceTokenId::generate().0)
+        .bind(user.0)
+        .bind(name)
+        .bind(token(user, name))
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    pub async fn append(&self, event: NewEvent) -> Committed {
+        let mut tx = self.pool.begin().await.unwrap();
+        let mut committed = outbox::append(&mut tx, vec![event]).await.unwrap();
+        tx.commit().await.unwrap();
+        committed.remove(0)
+    }
+
+    /// An event that a push may tell of.
+    pub async fn event(&self, user: UserId) -> Committed {
+        self.append(pushable(user)).await
+    }
+
+    /// The same, and nobody dispatches it.
+    pub async fn tell(&self, user: UserId) {
+        drop(self.event(user).await);
+    }
+
+    /// Makes all events `seconds` older, and unconfirmed ones due.
+    pub async fn age(&self, seconds: i32) {
+        sqlx::query(
+            "UPDATE events SET created_at = created_at - make_interval(secs => $1), due_at = clock_timestamp(),
+                    expires_at = expires_at - make_interval(secs => $1)",
+        )
+        .bind(seconds)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    /// What became of the user's events, in order.
+    pub async fn outcomes(&self, user: UserId) -> Vec<Option<String>> {
+        sqlx::query_scalar("SELECT outcome FROM events WHERE user_id = $1 ORDER BY seq")
+            .bind(user.0)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub async fn until_outcomes(&self, user: UserId, expected: &[&str]) {
+        until(&format!("the outcomes are {expected:?}"), async || {
+            self.outcomes(user)
+                .await
+                .iter()
+                .map(|outcome| outcome.as_deref().unwrap_or(""))
+                .eq(expected.iter().copied())
+        })
+        .await;
+    }
+
+    /// In how many seconds the event falls due.
+    pub async fn due_in(&self, event: EventId) -> f64 {
+        sqlx::query_scalar(
+            "SELECT EXTRACT(EPOCH FROM due_at - clock_timestamp())::float8 FROM events WHERE id = $1",
+        )
+        .bind(event.0)
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// The tokens that pushes went to, in alphabetical order.
+    pub fn pushed(&self) -> Vec<String> {
+        let mut tokens: Vec<String> = self.push.received().into_iter().map(|push| push.token).collect();
+        tokens.sort();
+        tokens
+    }
+
+    pub fn settlement(&self) -> Settlement {
+        Settlement::new(self.config.settled_by)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.stop();
+    }
+}
+
+pub fn every_device(config: &mut Config) {
+    config.settled_by = SettledBy::EveryDevice;
+}
+
+pub fn token(user: UserId, device: &str) -> String {
+    format!("{device}-of-{user}")
+}
+
+pub fn pushable(user: UserId) -> NewEvent {
+    let push = PushContent {
+        text: "partner_linked".into(),
+        args: [("name".to_owned(), "Ann".to_owned())].into(),
+        data: std::collections::BTreeMap::new(),
+        collapse_key: "linked".into(),
+    };
+    NewEvent { push: Some(push), ..silent(user) }
+}
+
+/// An event that is never worth waking a phone.
+pub fn silent(user: UserId) -> NewEvent {
+    NewEvent {
+        id: EventId::generate(),
+        user,
+        kind: "TEST",
+        body: r#"{"type":"TEST"}"#.into(),
+        push: None,
+        ttl: Duration::from_hours(1),
+    }
+}
+
+pub fn mailbox(user: UserId, device: Option<&str>) -> Arc<Mailbox> {
+    Arc::new(Mailbox::new(user, SessionId::generate(), device.map(Into::into), BOUNDS))
+}
+
+/// Waits for an effect that nothing announces.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The devices as they are in the table.
+struct TokenTable(PgPool);
+
+#[async_trait]
+impl DeviceTokens for TokenTable {
+    async fn active(&self, user: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
+        let rows: Vec<(uuid::Uuid, String, String)> = sqlx::query_as(
+            "SELECT id, device_id, fcm_token FROM device_tokens WHERE user_id = $1 AND deactivated_at IS NULL",
+        )
+        .bind(user.0)
+        .fetch_all(&self.0)
+        .await?;
+        let device = |(id, device_id, fcm_token)| DeviceToken {
+            id: DeviceTokenId(id),
+            device_id,
+            fcm_token,
+            platform: Platform::Android,
+            locale: "en".into(),
+        };
+        Ok(rows.into_iter().map(device).collect())
+    }
+
+    async fn retire(
+        &self,
+        token: DeviceTokenId,
+        reason: &'static str,
+        _: Timestamp,
+    ) -> Result<bool, sqlx::Error> {
+        let retired = sqlx::query(
+            "UPDATE device_tokens SET deactivated_at = now(), deactivated_reason = $2 WHERE id = $1",
+        )
+        .bind(token.0)
+        .bind(reason)
+        .execute(&self.0)
+        .await?;
+        Ok(retired.rows_affected() == 1)
+    }
+}
