@@ -10,10 +10,14 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use sqlx::postgres::{PgConnection, PgPool};
+
+/// A connection that answered so lately is taken for alive. It was tested when it was given back, too.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// No background job waits longer for an answer, whatever became of the server or of the way to it.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
@@ -64,6 +68,16 @@ pub fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
     Ok(PgPoolOptions::new()
         .max_connections(config.connections_max)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
+        // The pool's own test is a round trip before every statement.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options))
 }
 

@@ -16,6 +16,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::tokens::{Claims, KeyAlgorithm, KeyRing, TokenError};
 use crate::edge::http::extract::Caller;
 use crate::edge::http::problem::{ErrorCode, Problem};
+use crate::edge::verified::{self, VerifiedTokens};
 
 /// How far from us the page stands that made a request (Fetch Metadata). Browsers set it; pages cannot.
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -70,6 +71,7 @@ impl Config {
 pub struct Authenticator {
     keys: Arc<KeyRing>,
     clock: SharedClock,
+    verified: VerifiedTokens,
     revoked: RevokedSessions,
     origins: AllowedOrigins,
 }
@@ -77,7 +79,8 @@ pub struct Authenticator {
 impl Authenticator {
     #[must_use]
     pub fn new(keys: Arc<KeyRing>, clock: SharedClock, origins: AllowedOrigins) -> Self {
-        Self { keys, clock, revoked: RevokedSessions::default(), origins }
+        let (verified, revoked) = (VerifiedTokens::default(), RevokedSessions::default());
+        Self { keys, clock, verified, revoked, origins }
     }
 
     #[must_use]
@@ -94,6 +97,20 @@ impl Authenticator {
     /// When the token is not ours, has expired, or its session was revoked.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         let claims = self.keys.verify(token, self.clock.now())?;
+        if self.revoked.contains(claims.sid) { Err(TokenError::Invalid) } else { Ok(claims) }
+    }
+
+    /// As [`Authenticator::verify`], for tokens that come with every request: a signature is checked once.
+    fn verify_often(&self, token: &str) -> Result<Claims, TokenError> {
+        let digest = verified::digest(token);
+        let Some(claims) = self.verified.find(&digest) else {
+            let claims = self.verify(token)?;
+            self.verified.insert(digest, claims.clone());
+            return Ok(claims);
+        };
+        if claims.expires_at() <= self.clock.now() {
+            return Err(TokenError::Expired);
+        }
         if self.revoked.contains(claims.sid) { Err(TokenError::Invalid) } else { Ok(claims) }
     }
 
@@ -114,7 +131,7 @@ impl Authenticator {
             (None, None) => return Err(ErrorCode::Unauthenticated.into()),
         };
         let claims = self
-            .verify(token)
+            .verify_often(token)
             .map_err(|error| Problem::new(ErrorCode::Unauthenticated).detail(error.to_string()))?;
         Ok(Caller { user: claims.sub, session: claims.sid, expires_at: claims.expires_at() })
     }

@@ -3,4 +3,5 @@
 pub mod auth;
 pub mod http;
 pub mod ops;
+mod verified;
 pub mod ws;

@@ -54,7 +54,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         if self.sockets.authenticator.revoked().contains(self.mailbox.session) {
             return Err(End::Close(Closing::SessionRevoked));
         }
-        self.begin(since).await?;
+        Box::pin(self.begin(since)).await?;
         self.schedule_tick();
         let mailbox = self.mailbox;
         loop {
@@ -92,7 +92,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.session.start_after(after);
                 self.sockets.settlement.confirm(self.mailbox, after);
                 if last_seq > after {
-                    self.catch_up().await?;
+                    Box::pin(self.catch_up()).await?;
                     "replayed"
                 } else {
                     "lossless"
@@ -170,7 +170,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             let actions = self.session.on_tick(now);
             self.perform(actions).await?;
             if self.catch_up_at.is_some_and(|at| at <= now) {
-                self.catch_up().await?;
+                Box::pin(self.catch_up()).await?;
             }
             self.schedule_tick();
         }
@@ -180,7 +180,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         }
         if mail.newest_seq > self.session.sent_seq() {
             metrics::counter!("fanlight_gap_repairs_total").increment(1);
-            self.catch_up().await?;
+            Box::pin(self.catch_up()).await?;
         }
         Ok(())
     }
@@ -250,7 +250,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             match action {
                 Action::Write(bytes) => self.write(&bytes).await?,
                 Action::Confirm(seq) => self.sockets.settlement.confirm(self.mailbox, seq),
-                Action::Renew { auth, answer } => self.renew(&auth, &answer).await?,
+                Action::Renew { auth, answer } => Box::pin(self.renew(&auth, &answer)).await?,
                 Action::Close(closing) => return Err(End::Close(closing)),
                 Action::CloseBack(code) => return Err(End::CloseBack(code)),
             }

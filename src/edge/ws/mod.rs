@@ -7,6 +7,7 @@
 pub mod close;
 mod config;
 mod connection;
+mod frames;
 pub mod protocol;
 mod replay;
 mod session;

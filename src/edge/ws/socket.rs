@@ -5,10 +5,11 @@
 //! close code of RFC 6455. Writing is plain: our frames are finished bytes, the same for every receiver.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead};
+use fastwebsockets::{OpCode, WebSocketError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::edge::ws::close::{Closing, is_valid_from_client};
+use crate::edge::ws::frames::Frames;
 
 /// RFC 6455 §5.5.
 const CONTROL_PAYLOAD_MAX: usize = 125;
@@ -44,7 +45,7 @@ pub enum ReadError {
 
 /// The reading half. Its futures are **not** cancel-safe: keep one until it returns.
 pub struct Reader<R> {
-    frames: WebSocketRead<R>,
+    frames: Frames<R>,
     limits: Limits,
     partial: Option<Partial>,
 }
@@ -58,12 +59,7 @@ struct Partial {
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     pub fn new(stream: R, limits: Limits) -> Self {
-        let (mut frames, _) = fastwebsockets::after_handshake_split(stream, tokio::io::sink(), Role::Server);
-        frames.set_auto_close(false);
-        frames.set_auto_pong(false);
-        // Its test is `>=`, and it reserves the claimed length at once: this is also the guard of our memory.
-        frames.set_max_message_size(limits.message_bytes_max + 1);
-        Self { frames, limits, partial: None }
+        Self { frames: Frames::new(stream, limits.message_bytes_max), limits, partial: None }
     }
 
     /// The next whole message.
@@ -72,14 +68,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// [`ReadError`]; nothing can be read after it.
     pub async fn message(&mut self) -> Result<Message, ReadError> {
         loop {
-            let mut never = |_: Frame<'_>| async { Ok::<(), std::io::Error>(()) };
-            let mut frame = self.frames.read_frame(&mut never).await.map_err(|error| refuse(&error))?;
-            let (fin, opcode, masked) = (frame.fin, frame.opcode, is_masked(&mut frame));
-            let payload = into_bytes(frame);
-            if !masked {
+            let frame = self.frames.next().await.map_err(|error| refuse(&error))?;
+            if !frame.masked {
                 return Err(ReadError::Refused(Closing::ProtocolError));
             }
-            if let Some(message) = self.accept(fin, opcode, payload)? {
+            if let Some(message) = self.accept(frame.fin, frame.opcode, frame.payload)? {
                 return Ok(message);
             }
         }
@@ -153,21 +146,6 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, ReadError> {
             Ok(Some(code))
         }
         [_] => Err(ReadError::Refused(Closing::ProtocolError)),
-    }
-}
-
-/// Whether the frame came masked: `fastwebsockets` shows that only in the header it would write.
-fn is_masked(frame: &mut Frame<'_>) -> bool {
-    const MASK_BIT: u8 = 0x80;
-    let mut head = [0; 16];
-    frame.fmt_head(&mut head);
-    head[1] & MASK_BIT != 0
-}
-
-fn into_bytes(frame: Frame<'_>) -> BytesMut {
-    match frame.payload {
-        fastwebsockets::Payload::Bytes(bytes) => bytes,
-        other => BytesMut::from(&*other),
     }
 }
 

@@ -163,12 +163,13 @@ impl Sockets {
         metrics::histogram!("fanlight_connection_duration_seconds").record(started.elapsed());
     }
 
+    /// What happens seldom is boxed: the task of a connection is as large as the largest thing it waits for, always.
     async fn converse<R, W>(&self, reader: &mut Reader<R>, writer: &mut W, hello: Hello) -> End
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let (claims, hello) = match self.authenticate(reader, hello).await {
+        let (claims, hello) = match Box::pin(self.authenticate(reader, hello)).await {
             Ok(authenticated) => authenticated,
             Err(end) => return end,
         };
@@ -179,7 +180,7 @@ impl Sockets {
         let mailbox = Arc::new(Mailbox::new(claims.sub, claims.sid, hello.device, bounds));
         // Registered before the replay: an event committed in between would otherwise reach neither path.
         let registration = Registration { registry: &self.registry, mailbox: &mailbox };
-        self.membership.enter(&mailbox).await;
+        Box::pin(self.membership.enter(&mailbox)).await;
         if self.is_draining() {
             mailbox.close(Farewell::Leaving);
         }
@@ -204,7 +205,7 @@ impl Sockets {
             "connection closed"
         );
         drop(registration);
-        self.membership.leave(&mailbox).await;
+        Box::pin(self.membership.leave(&mailbox)).await;
         end
     }
 

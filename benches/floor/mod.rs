@@ -1,0 +1,236 @@
+//! The least that telling a partner can cost: one `UPDATE`, one `PUBLISH`, one send, and nothing around them.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use fanlight::dev::cluster::Cluster;
+use futures_util::StreamExt as _;
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{Client, IntoConnectionInfo as _};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::COUPLES;
+
+const CHANNEL: &str = "floor";
+/// About what a partner is sent of a status change.
+const EVENT: [u8; 220] = [b'.'; 220];
+const REQUEST_END: &[u8] = b"\r\n\r\n";
+const PUBLISHER: &str = "--floor-publisher";
+const SUBSCRIBER: &str = "--floor-subscriber";
+
+/// The floor's servers: one subscriber in this process, and a publisher and a subscriber of their own.
+pub struct Floor {
+    pub publisher: SocketAddr,
+    pub subscriber: SocketAddr,
+    pub own_subscriber: SocketAddr,
+    stores: Stores,
+    _children: [Running; 2],
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Clone)]
+struct Stores {
+    postgres: String,
+    redis: String,
+}
+
+/// A process that ends with this one.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _already_gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+impl Floor {
+    pub async fn start(cluster: &Cluster, pool: &PgPool) -> anyhow::Result<Self> {
+        // Rows and keys as the product has them: a uuid, a text, a time.
+        sqlx::query(
+            "CREATE TABLE floor (lane bigint PRIMARY KEY, status text NOT NULL, at timestamptz NOT NULL)",
+        )
+        .execute(pool)
+        .await?;
+        sqlx::query("INSERT INTO floor SELECT lane, 'BUSY', now() FROM generate_series(0, $1 * 2) AS lane")
+            .bind(i64::try_from(COUPLES)?)
+            .execute(pool)
+            .await?;
+        let stores = Stores { postgres: cluster.postgres_url(), redis: cluster.redis.url() };
+        let (publisher, first) = spawn(PUBLISHER, &stores)?;
+        let (subscriber, second) = spawn(SUBSCRIBER, &stores)?;
+        let mut tasks = JoinSet::new();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let own_subscriber = listener.local_addr()?;
+        subscribe(listener, &stores.redis, &format!("{CHANNEL}-own"), &mut tasks).await?;
+        Ok(Self { publisher, subscriber, own_subscriber, stores, _children: [first, second], _tasks: tasks })
+    }
+
+    /// What makes a lane's changes from this process.
+    pub async fn writer(&self, lane: usize) -> anyhow::Result<Writer> {
+        Writer::connect(&self.stores, &format!("{CHANNEL}-own"), lane).await
+    }
+}
+
+/// A request that a publisher understands; the head as long as the product's.
+pub fn request(lane: usize) -> Vec<u8> {
+    format!("PATCH /{lane} HTTP/1.1\r\nAuthorization: Bearer {}\r\n\r\n", ".".repeat(450)).into_bytes()
+}
+
+/// Which of the floor's servers this process is, if it is one.
+pub fn role() -> Option<String> {
+    std::env::args().nth(1).filter(|role| [PUBLISHER, SUBSCRIBER].contains(&role.as_str()))
+}
+
+/// Runs one of the floor's servers until it is killed.
+pub async fn serve(role: String) -> anyhow::Result<()> {
+    let mut lines = std::io::stdin().lines();
+    let mut line = || lines.next().context("two lines on stdin: the stores")?.context("stdin");
+    let stores = Stores { postgres: line()?, redis: line()? };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    println!("{}", listener.local_addr()?);
+    let mut tasks = JoinSet::new();
+    if role == SUBSCRIBER {
+        subscribe(listener, &stores.redis, CHANNEL, &mut tasks).await?;
+    } else {
+        publish(listener, stores, &mut tasks);
+    }
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// The stores are told on stdin: arguments are visible to everybody.
+fn spawn(role: &str, stores: &Stores) -> anyhow::Result<(SocketAddr, Running)> {
+    use std::io::Write as _;
+
+    let mut command = Command::new(std::env::current_exe()?);
+    let mut child = command.arg(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut stdin = child.stdin.take().context("piped")?;
+    writeln!(stdin, "{}\n{}", stores.postgres, stores.redis)?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
+    Ok((line.trim().parse()?, Running(child)))
+}
+
+/// Makes the changes of one lane.
+pub struct Writer {
+    lane: usize,
+    channel: String,
+    message: Vec<u8>,
+    postgres: PgConnection,
+    redis: MultiplexedConnection,
+}
+
+impl Writer {
+    async fn connect(stores: &Stores, channel: &str, lane: usize) -> anyhow::Result<Self> {
+        let mut message = vec![u8::try_from(lane)?, 0x81, 126, 0, u8::try_from(EVENT.len())?];
+        message.extend_from_slice(&EVENT);
+        Ok(Self {
+            lane,
+            channel: channel.to_owned(),
+            message,
+            postgres: PgConnection::connect(&stores.postgres).await?,
+            redis: client(&stores.redis)?.get_multiplexed_async_connection().await?,
+        })
+    }
+
+    /// One commit and one message.
+    pub async fn change(&mut self) -> anyhow::Result<()> {
+        sqlx::query("UPDATE floor SET status = $2, at = now() WHERE lane = $1")
+            .bind(i64::try_from(self.lane)?)
+            .bind("BUSY")
+            .execute(&mut self.postgres)
+            .await?;
+        let mut publish = redis::cmd("PUBLISH");
+        Ok(publish.arg(&self.channel).arg(&self.message[..]).query_async(&mut self.redis).await?)
+    }
+}
+
+fn client(url: &str) -> anyhow::Result<Client> {
+    let nodelay = TcpSettings::default().set_nodelay(true);
+    Ok(Client::open(url.into_connection_info()?.set_tcp_settings(nodelay))?)
+}
+
+/// Answers each request when its change is made.
+fn publish(listener: TcpListener, stores: Stores, tasks: &mut JoinSet<()>) {
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let stores = stores.clone();
+            connections.spawn(async move {
+                let _ended = answer(stream, &stores).await;
+            });
+        }
+    });
+}
+
+async fn answer(mut stream: TcpStream, stores: &Stores) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut writer = None;
+    loop {
+        let lane = head(&mut stream).await?;
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            none => none.insert(Writer::connect(stores, CHANNEL, lane).await?),
+        };
+        writer.change().await?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await?;
+    }
+}
+
+/// Sends what is published on to the sockets.
+async fn subscribe(
+    listener: TcpListener,
+    redis: &str,
+    channel: &str,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let mut subscription = client(redis)?.get_async_pubsub().await?;
+    subscription.subscribe(channel).await?;
+    let sockets: Arc<Mutex<HashMap<usize, TcpStream>>> = Arc::default();
+    let accepted = Arc::clone(&sockets);
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let opened = async {
+                stream.set_nodelay(true)?;
+                let lane = head(&mut stream).await?;
+                stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await?;
+                anyhow::Ok(lane)
+            };
+            if let Ok(lane) = opened.await {
+                accepted.lock().insert(lane, stream);
+            }
+        }
+    });
+    tasks.spawn(async move {
+        let mut messages = subscription.into_on_message();
+        while let Some(message) = messages.next().await {
+            let [lane, frame @ ..] = message.get_payload_bytes() else { continue };
+            if let Some(socket) = sockets.lock().get(&usize::from(*lane)) {
+                // A frame of this size always fits a socket's buffer.
+                let _sent = socket.try_write(frame);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Reads a request's head; returns the number in its path.
+async fn head(stream: &mut TcpStream) -> anyhow::Result<usize> {
+    let mut head = Vec::with_capacity(1024);
+    while !head.ends_with(REQUEST_END) {
+        anyhow::ensure!(stream.read_buf(&mut head).await? > 0, "the client hung up");
+    }
+    let text = std::str::from_utf8(&head)?;
+    let path = text.split(' ').nth(1).context("a request line")?;
+    path.trim_start_matches('/').parse().context("a lane")
+}

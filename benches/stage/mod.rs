@@ -1,0 +1,156 @@
+//! People in a cluster's database, and clients so light that they are not what is measured.
+//!
+//! A client here is one TCP stream and one buffer: no library between the clock and the bytes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::{Buf as _, Bytes, BytesMut};
+use fanlight::config::Config;
+use fanlight::dev::cluster::Cluster;
+use fanlight::domain::clock::{Clock as _, SystemClock};
+use fanlight::domain::ids::{SessionId, UserId};
+use sqlx::PgPool;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use uuid::Uuid;
+
+const TOKEN_TTL: Duration = Duration::from_secs(3_600);
+pub const TEXT: u8 = 0x1;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xA;
+const MASKED: u8 = 0x80;
+
+/// Somebody with a token.
+pub struct Person {
+    pub id: UserId,
+    pub token: String,
+}
+
+/// Makes people without asking the API: Argon2 would take longer than the measurement.
+pub async fn people(cluster: &Cluster, pool: &PgPool, count: usize) -> anyhow::Result<Vec<Person>> {
+    // The keys as the nodes have them; this process signs as they would.
+    let _already = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let keys = Config::load(Some(&cluster.state.path().join("fanlight.toml")))?.auth.key_ring()?;
+    let mint = |id| keys.mint(id, SessionId::generate(), SystemClock.now(), TOKEN_TTL);
+    let people: Vec<Person> = std::iter::repeat_with(UserId::generate)
+        .take(count)
+        .map(|id| Person { id, token: mint(id) })
+        .collect();
+    let ids: Vec<Uuid> = people.iter().map(|person| person.id.0).collect();
+    sqlx::query(
+        "INSERT INTO users (id, email, password_hash, display_name, created_at, updated_at)
+         SELECT id, id || '@example.com', '', 'Somebody', now(), now() FROM unnest($1::uuid[]) AS id",
+    )
+    .bind(ids)
+    .execute(pool)
+    .await?;
+    Ok(people)
+}
+
+/// The address in `http://address`.
+pub fn address(url: &str) -> anyhow::Result<SocketAddr> {
+    Ok(url.trim_start_matches("http://").trim_end_matches('/').parse()?)
+}
+
+/// One TCP connection that speaks as much HTTP and WebSocket as needed.
+pub struct Wire {
+    stream: TcpStream,
+    buffer: BytesMut,
+}
+
+impl Wire {
+    pub async fn connect(server: SocketAddr, source: Ipv4Addr) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let stream = socket.connect(server).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: BytesMut::new() })
+    }
+
+    /// Makes the connection a WebSocket.
+    pub async fn open(&mut self, path: &str, token: &str) -> anyhow::Result<()> {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        );
+        let head = self.exchange(request.as_bytes()).await?;
+        if !head.starts_with("HTTP/1.1 101") {
+            bail!("the handshake was answered: {head}");
+        }
+        Ok(())
+    }
+
+    /// Sends a request and reads the whole answer; returns its head.
+    pub async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<String> {
+        self.stream.write_all(request).await?;
+        let head = self.head().await?;
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
+        });
+        let length = length.transpose()?.unwrap_or(0);
+        self.fill(length).await?;
+        self.buffer.advance(length);
+        Ok(head)
+    }
+
+    /// The next text message; pings are answered on the way, as any library does.
+    pub async fn text(&mut self) -> anyhow::Result<Bytes> {
+        loop {
+            let (opcode, payload) = self.frame().await?;
+            match opcode {
+                TEXT => return Ok(payload),
+                PING => self.write(PONG, &payload).await?,
+                PONG => {}
+                _ => bail!("the server closed: {:?}", String::from_utf8_lossy(&payload)),
+            }
+        }
+    }
+
+    /// Frames from a server are whole here, and not masked.
+    async fn frame(&mut self) -> anyhow::Result<(u8, Bytes)> {
+        self.fill(2).await?;
+        let opcode = self.buffer[0] & 0x0F;
+        let (header, length) = match self.buffer[1] {
+            126 => {
+                self.fill(4).await?;
+                (4, usize::from(u16::from_be_bytes([self.buffer[2], self.buffer[3]])))
+            }
+            127 => bail!("a frame of more than 64 KiB"),
+            length => (2, usize::from(length)),
+        };
+        self.fill(header + length).await?;
+        self.buffer.advance(header);
+        Ok((opcode, self.buffer.split_to(length).freeze()))
+    }
+
+    /// Sends a message or a control frame.
+    pub async fn write(&mut self, opcode: u8, payload: &[u8]) -> anyhow::Result<()> {
+        let length = u8::try_from(payload.len()).ok().filter(|length| *length < 126);
+        // A mask of zeros is a mask.
+        let mut frame = vec![0x80 | opcode, MASKED | length.context("a short payload")?, 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        Ok(self.stream.write_all(&frame).await?)
+    }
+
+    async fn head(&mut self) -> anyhow::Result<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                return Ok(String::from_utf8_lossy(&self.buffer.split_to(end + 4)).into_owned());
+            }
+            self.fill(self.buffer.len() + 1).await?;
+        }
+    }
+
+    async fn fill(&mut self, length: usize) -> anyhow::Result<()> {
+        while self.buffer.len() < length {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                bail!("the server hung up");
+            }
+        }
+        Ok(())
+    }
+}

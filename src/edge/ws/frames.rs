@@ -1,0 +1,235 @@
+//! Frames from a client, without a buffer while none is coming.
+//!
+//! `fastwebsockets` makes a buffer of 8 KiB at once and keeps it, which is most of what an idle connection would
+//! cost. Here it exists from the first byte of a frame until all that was read has become frames.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use fastwebsockets::{Frame, OpCode, Role, WebSocket, WebSocketError};
+use tokio::io::{AsyncRead, AsyncReadExt as _, Chain, Join, ReadBuf, Sink};
+
+/// Read while no buffer is there, on the stack; most messages of clients fit.
+const BEGINNING_BYTES: usize = 256;
+
+/// One frame, unmasked.
+pub struct Received {
+    pub fin: bool,
+    pub opcode: OpCode,
+    /// Whether it came masked, as it must.
+    pub masked: bool,
+    pub payload: BytesMut,
+}
+
+/// The frames on a stream. The futures are **not** cancel-safe: keep one until it returns.
+pub struct Frames<R> {
+    stage: Stage<R>,
+    payload_bytes_max: usize,
+}
+
+enum Stage<R> {
+    /// No byte of a frame is here.
+    Idle(R),
+    /// The next frame may have begun.
+    Reading(Box<Buffered<R>>),
+    /// A read failed, or was given up half-way.
+    Spent,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    pub fn new(stream: R, payload_bytes_max: usize) -> Self {
+        Self { stage: Stage::Idle(stream), payload_bytes_max }
+    }
+
+    /// # Errors
+    /// When the stream ends or is not a sequence of frames; nothing can be read after it.
+    pub async fn next(&mut self) -> Result<Received, WebSocketError> {
+        let mut buffered = match std::mem::replace(&mut self.stage, Stage::Spent) {
+            Stage::Idle(mut stream) => {
+                let beginning = beginning(&mut stream).await?;
+                Box::new(Buffered::new(stream, beginning, self.payload_bytes_max))
+            }
+            Stage::Reading(buffered) => buffered,
+            Stage::Spent => return Err(WebSocketError::ConnectionClosed),
+        };
+        let received = buffered.next().await?;
+        self.stage =
+            if buffered.is_empty() { Stage::Idle(buffered.into_stream()) } else { Stage::Reading(buffered) };
+        Ok(received)
+    }
+}
+
+/// Waits for bytes, and takes those that are there.
+async fn beginning<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Bytes, WebSocketError> {
+    let bytes = poll_fn(|context| {
+        let mut space = [0; BEGINNING_BYTES];
+        let mut space = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut space))?;
+        Poll::Ready(std::io::Result::Ok(Bytes::copy_from_slice(space.filled())))
+    })
+    .await?;
+    if bytes.is_empty() { Err(WebSocketError::UnexpectedEOF) } else { Ok(bytes) }
+}
+
+/// What was read before, then the stream; what would be written is dropped.
+type ReadOnly<R> = Join<Chain<std::io::Cursor<Bytes>, Counted<R>>, Sink>;
+
+/// A stream with the buffer of `fastwebsockets`.
+struct Buffered<R> {
+    socket: WebSocket<ReadOnly<R>>,
+    /// Bytes that the socket was given.
+    given: Arc<AtomicUsize>,
+    /// Bytes that became frames.
+    used: usize,
+}
+
+impl<R: AsyncRead + Unpin> Buffered<R> {
+    fn new(stream: R, beginning: Bytes, payload_bytes_max: usize) -> Self {
+        let given = Arc::new(AtomicUsize::new(beginning.len()));
+        let rest = Counted { stream, given: Arc::clone(&given) };
+        let stream = tokio::io::join(std::io::Cursor::new(beginning).chain(rest), tokio::io::sink());
+        let mut socket = WebSocket::after_handshake(stream, Role::Server);
+        socket.set_auto_close(false);
+        socket.set_auto_pong(false);
+        // Its test is `>=`, and it reserves the claimed length at once: this is also the guard of our memory.
+        socket.set_max_message_size(payload_bytes_max + 1);
+        Self { socket, given, used: 0 }
+    }
+
+    async fn next(&mut self) -> Result<Received, WebSocketError> {
+        let mut frame = self.socket.read_frame().await?;
+        let (fin, opcode, masked) = (frame.fin, frame.opcode, is_masked(&mut frame));
+        let payload = into_bytes(frame);
+        self.used += wire_bytes(payload.len(), masked);
+        Ok(Received { fin, opcode, masked, payload })
+    }
+
+    /// A length may be written longer than needed; then this is never true, and the buffer stays.
+    fn is_empty(&self) -> bool {
+        self.used == self.given.load(Ordering::Relaxed)
+    }
+
+    fn into_stream(self) -> R {
+        let (reading, _) = self.socket.into_inner().into_inner();
+        reading.into_inner().1.stream
+    }
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    stream: R,
+    given: Arc<AtomicUsize>,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = space.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, space);
+        self.given.fetch_add(space.filled().len() - before, Ordering::Relaxed);
+        result
+    }
+}
+
+/// The least that a frame takes on the wire (RFC 6455 §5.2).
+fn wire_bytes(payload: usize, masked: bool) -> usize {
+    let length = match payload {
+        ..=125 => 0,
+        126..=0xFFFF => 2,
+        _ => 8,
+    };
+    2 + length + if masked { 4 } else { 0 } + payload
+}
+
+/// Whether the frame came masked: `fastwebsockets` shows that only in the header it would write.
+fn is_masked(frame: &mut Frame<'_>) -> bool {
+    const MASK_BIT: u8 = 0x80;
+    let mut head = [0; 16];
+    frame.fmt_head(&mut head);
+    head[1] & MASK_BIT != 0
+}
+
+fn into_bytes(frame: Frame<'_>) -> BytesMut {
+    match frame.payload {
+        fastwebsockets::Payload::Bytes(bytes) => bytes,
+        other => BytesMut::from(&*other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    fn frame(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x82];
+        match payload.len() {
+            length @ ..=125 => bytes.push(0x80 | u8::try_from(length).unwrap()),
+            length => {
+                bytes.push(0x80 | 0x7E);
+                bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
+            }
+        }
+        let mask = [1, 2, 3, 4];
+        bytes.extend_from_slice(&mask);
+        bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        bytes
+    }
+
+    fn is_idle<R>(frames: &Frames<R>) -> bool {
+        matches!(frames.stage, Stage::Idle(_))
+    }
+
+    #[tokio::test]
+    async fn however_the_bytes_arrive_the_frames_are_the_same() {
+        let payloads: Vec<Vec<u8>> =
+            [0, 1, 125, 126, 245, 246, 300, 5_000].iter().map(|length| vec![7; *length]).collect();
+        let bytes: Vec<u8> = payloads.iter().flat_map(|payload| frame(payload)).collect();
+        for chunk in [1, 2, 3, 7, 255, 256, 257, 4_096, bytes.len()] {
+            let (mut client, server) = tokio::io::duplex(chunk);
+            let mut frames = Frames::new(server, 65_536);
+            let read = async {
+                for payload in &payloads {
+                    assert_eq!(frames.next().await.unwrap().payload, payload[..], "{chunk}");
+                }
+            };
+            let (written, ()) = tokio::join!(client.write_all(&bytes), read);
+            written.unwrap();
+            assert!(is_idle(&frames), "{chunk}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_buffer_is_kept_while_a_frame_is_in_it() {
+        let (mut client, server) = tokio::io::duplex(4_096);
+        let mut frames = Frames::new(server, 65_536);
+        let (first, second) = (frame(b"first"), frame(b"second"));
+
+        client.write_all(&[&first[..], &second[..3]].concat()).await.unwrap();
+        frames.next().await.unwrap();
+        assert!(!is_idle(&frames));
+
+        client.write_all(&second[3..]).await.unwrap();
+        assert_eq!(frames.next().await.unwrap().payload, b"second"[..]);
+        assert!(is_idle(&frames));
+    }
+
+    #[tokio::test]
+    async fn a_length_that_is_written_too_long_costs_a_buffer_and_nothing_else() {
+        let (mut client, server) = tokio::io::duplex(4_096);
+        let mut frames = Frames::new(server, 65_536);
+
+        client.write_all(&[0x82, 0x80 | 0x7E, 0, 2, 0, 0, 0, 0, b'o', b'k']).await.unwrap();
+        assert_eq!(frames.next().await.unwrap().payload, b"ok"[..]);
+        client.write_all(&frame(b"next")).await.unwrap();
+        assert_eq!(frames.next().await.unwrap().payload, b"next"[..]);
+    }
+}
