@@ -20,7 +20,7 @@ pub use sqlx::postgres::{PgConnection, PgPool};
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// No background job waits longer for an answer, whatever became of the server or of the way to it.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 

@@ -14,8 +14,8 @@ use crate::domain::tokens::{self, KeyAlgorithm};
 const ACCESS_TTL_SECONDS: u64 = 12 * 60 * 60;
 /// Nobody wants to wait for a polite goodbye after Ctrl-C.
 const DRAIN_MS: u64 = 500;
-/// A little more than `HAProxy`'s interval between two looks.
-const DRAIN_NOTICE_MS: u64 = 600;
+/// Twice the interval of `HAProxy`'s looks, and time for the look itself on a busy machine.
+const DRAIN_NOTICE_MS: u64 = 1_200;
 const STOP_TIMEOUT_MS: u64 = 3_000;
 
 /// Where the stores of the cluster are.

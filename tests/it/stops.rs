@@ -12,7 +12,7 @@ use crate::stage::{Stage, seq, until};
 /// `redis.lease_ms`, and one more second.
 const BEYOND_THE_LEASE: Duration = Duration::from_secs(6);
 /// The deadlines of a request and of a background job, and some more.
-const BEYOND_THE_DEADLINES: Duration = Duration::from_secs(17);
+const BEYOND_THE_DEADLINES: Duration = Duration::from_secs(22);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_frozen_is_told_again_when_it_comes_back() {
