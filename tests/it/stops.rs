@@ -104,6 +104,8 @@ async fn a_rolling_restart_fails_no_request() {
     };
     let restarts = async {
         for node in &mut stage.cluster.nodes {
+            node.process.signal(Signal::Term).unwrap();
+            assert!(node.process.ended(Duration::from_secs(15)).await, "{} does not leave", node.name());
             node.restart(&[]).await.unwrap();
             // HAProxy looks twice a second: the next one leaves only when this one is back in the round.
             let back = Instant::now();
