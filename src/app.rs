@@ -80,8 +80,7 @@ impl App {
         let sockets = Sockets::new(ws::Parts {
             node,
             config: config.sockets.clone(),
-            delivery: config.delivery.clone(),
-            pool: pool.clone(),
+            replay: ws::Replay::new(pool.clone(), &config.delivery),
             authenticator: Arc::clone(&authenticator),
             registry: Arc::clone(&parts.registry),
             membership: Arc::clone(&parts.membership),

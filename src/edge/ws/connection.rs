@@ -51,7 +51,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         since: Option<i64>,
     ) -> Result<Never, End> {
         // A revocation that came while this connection was not yet in the registry.
-        if self.sockets.authenticator.revoked().contains(self.mailbox.session) {
+        if self.sockets.parts.authenticator.revoked().contains(self.mailbox.session) {
             return Err(End::Close(Closing::SessionRevoked));
         }
         self.begin(since).await?;
@@ -83,14 +83,14 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             End::Close(Closing::TryLater)
         };
         let (start, last_seq) =
-            self.sockets.replay.start(self.mailbox.user, since).await.map_err(unreadable)?;
+            self.sockets.parts.replay.start(self.mailbox.user, since).await.map_err(unreadable)?;
         if self.receipt == Receipt::Ack {
             self.write(&self.welcome(last_seq).frame()).await?;
         }
         let result = match start {
             Start::Resume { after } => {
                 self.session.start_after(after);
-                self.sockets.settlement.confirm(self.mailbox, after);
+                self.sockets.parts.settlement.confirm(self.mailbox, after);
                 if last_seq > after {
                     self.catch_up().await?;
                     "replayed"
@@ -116,10 +116,10 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     }
 
     fn welcome(&self, seq: i64) -> Reply<'static> {
-        let config = &self.sockets.config;
+        let config = &self.sockets.parts.config;
         Reply::Welcome {
             connection_id: self.mailbox.connection,
-            node: self.sockets.node,
+            node: self.sockets.parts.node,
             seq,
             heartbeat_ms: config.heartbeat_ms,
             limits: WelcomeLimits {
@@ -131,7 +131,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     }
 
     async fn send_unsettled(&mut self, last_seq: i64) -> Result<(), Failure> {
-        let replay = &self.sockets.replay;
+        let replay = &self.sockets.parts.replay;
         let mut after = 0;
         let mut sent = 0;
         loop {
@@ -199,7 +199,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
 
     /// Reads from Postgres, page by page, all that comes after the last event sent.
     async fn catch_up(&mut self) -> Result<(), End> {
-        let replay = &self.sockets.replay;
+        let replay = &self.sockets.parts.replay;
         loop {
             let page = match replay.page(self.mailbox.user, self.session.sent_seq()).await {
                 Ok(page) => page,
@@ -249,7 +249,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         for action in actions {
             match action {
                 Action::Write(bytes) => self.write(&bytes).await?,
-                Action::Confirm(seq) => self.sockets.settlement.confirm(self.mailbox, seq),
+                Action::Confirm(seq) => self.sockets.parts.settlement.confirm(self.mailbox, seq),
                 Action::Renew { auth, answer } => self.renew(&auth, &answer).await?,
                 Action::Close(closing) => return Err(End::Close(closing)),
                 Action::CloseBack(code) => return Err(End::CloseBack(code)),
@@ -260,7 +260,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
 
     /// A newer token of the same session lengthens the connection's life.
     async fn renew(&mut self, auth: &Auth, answer: &[u8]) -> Result<(), End> {
-        match self.sockets.authenticator.verify(&auth.token) {
+        match self.sockets.parts.authenticator.verify(&auth.token) {
             Ok(claims) if claims.sub == self.mailbox.user && claims.sid == self.mailbox.session => {
                 self.session.renew(self.sockets.instant_of(&claims));
                 self.schedule_tick();
@@ -283,7 +283,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
 
     /// Writes all of `bytes`, or ends the connection: nothing can follow half a frame.
     async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let limit = Duration::from_millis(self.sockets.config.write_timeout_ms);
+        let limit = Duration::from_millis(self.sockets.parts.config.write_timeout_ms);
         let mut write = pin!(timeout(limit, self.writer.write_all(bytes)));
         // Cancel-safe: a write that is given up ends the connection.
         let farewell = tokio::select! {

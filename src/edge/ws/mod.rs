@@ -19,5 +19,6 @@ mod upgrade;
 mod wheel;
 
 pub use config::Config;
+pub use replay::Replay;
 pub use sockets::{Parts, Sockets};
 pub use upgrade::{handshake, routes};

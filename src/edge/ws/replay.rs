@@ -5,17 +5,17 @@
 
 use crate::db::{PgPool, within_deadline};
 use crate::delivery::mailbox::Numbered;
-use crate::delivery::outbox;
+use crate::delivery::{Config, outbox};
 use crate::domain::ids::UserId;
 use crate::edge::ws::protocol::ResyncReason;
 
 /// Reads a user's events for a connection.
 #[derive(Clone)]
 pub struct Replay {
-    pub pool: PgPool,
+    pool: PgPool,
     /// A client that missed more is told to resync.
     pub events_max: i64,
-    pub page_events: i64,
+    page_events: i64,
 }
 
 /// Where a new connection starts.
@@ -30,6 +30,12 @@ pub enum Start {
 }
 
 impl Replay {
+    #[must_use]
+    pub fn new(pool: PgPool, config: &Config) -> Self {
+        let (events_max, page_events) = (config.replay_events_max.into(), config.replay_page_events.into());
+        Self { pool, events_max, page_events }
+    }
+
     /// Decides where a connection starts. Also returns the last seq of the user.
     pub async fn start(&self, user: UserId, since: Option<i64>) -> Result<(Start, i64), sqlx::Error> {
         let position = within_deadline(outbox::position(&self.pool, user, since.unwrap_or(0))).await?;

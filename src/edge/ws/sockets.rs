@@ -33,20 +33,25 @@ use crate::shutdown::Shutdown;
 /// A connection that ends gets this long to take its last bytes and to say its last word.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What all connections of a node share.
+/// All connections of a node.
 pub struct Sockets {
+    pub parts: Parts,
+    pub wheel: Arc<Wheel>,
+    open: AtomicUsize,
+    draining: AtomicBool,
+}
+
+/// What all connections of a node share.
+pub struct Parts {
     pub node: NodeId,
     pub config: Config,
     pub authenticator: Arc<Authenticator>,
     pub registry: Arc<Registry>,
     pub membership: Arc<Membership>,
     pub settlement: Settlement,
+    pub replay: Replay,
     pub clock: SharedClock,
     pub shutdown: Shutdown,
-    pub replay: Replay,
-    pub wheel: Arc<Wheel>,
-    open: AtomicUsize,
-    draining: AtomicBool,
 }
 
 /// What a client showed in its handshake.
@@ -69,42 +74,11 @@ pub struct Hello {
     pub device: Option<String>,
 }
 
-/// The parts that [`Sockets::new`] puts together.
-pub struct Parts {
-    pub node: NodeId,
-    pub config: Config,
-    pub delivery: crate::delivery::Config,
-    pub pool: crate::db::PgPool,
-    pub authenticator: Arc<Authenticator>,
-    pub registry: Arc<Registry>,
-    pub membership: Arc<Membership>,
-    pub settlement: Settlement,
-    pub clock: SharedClock,
-    pub shutdown: Shutdown,
-}
-
 impl Sockets {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let replay = Replay {
-            pool: parts.pool,
-            events_max: i64::from(parts.delivery.replay_events_max),
-            page_events: i64::from(parts.delivery.replay_page_events),
-        };
-        Arc::new(Self {
-            node: parts.node,
-            config: parts.config,
-            authenticator: parts.authenticator,
-            registry: parts.registry,
-            membership: parts.membership,
-            settlement: parts.settlement,
-            clock: parts.clock,
-            wheel: Wheel::start(&parts.shutdown),
-            shutdown: parts.shutdown,
-            replay,
-            open: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
-        })
+        let wheel = Wheel::start(&parts.shutdown);
+        Arc::new(Self { parts, wheel, open: AtomicUsize::new(0), draining: AtomicBool::new(false) })
     }
 
     /// How many connections are open, in whatever stage.
@@ -115,20 +89,20 @@ impl Sockets {
 
     /// Holds a place for one more connection, if there is one.
     pub fn admit(self: &Arc<Self>) -> Option<Admission> {
-        if self.is_draining() || self.shutdown.is_stopping() {
+        if self.is_draining() || self.parts.shutdown.is_stopping() {
             return None;
         }
         let admission = Admission(Arc::clone(self));
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         // The admission gives the place back when it is dropped.
-        (before < self.config.connections_max).then_some(admission)
+        (before < self.parts.config.connections_max).then_some(admission)
     }
 
     /// Ends all connections, spread over `window`, so that they do not all come back at once.
     pub async fn drain(&self, window: Duration) {
         // Before the look at the registry: who comes later sees it, who came earlier is in there.
         self.draining.store(true, Ordering::SeqCst);
-        let all = self.registry.all();
+        let all = self.parts.registry.all();
         let pause = window.checked_div(u32::try_from(all.len()).unwrap_or(u32::MAX)).unwrap_or_default();
         let started = Instant::now();
         for (index, mailbox) in all.iter().enumerate() {
@@ -147,7 +121,7 @@ impl Sockets {
         let started = Instant::now();
         let (reading, mut writer) = stream.split();
         let mut reading = std::io::Cursor::new(leftover).chain(reading);
-        let mut reader = Reader::new(&mut reading, self.config.limits());
+        let mut reader = Reader::new(&mut reading, self.parts.config.limits());
         let end = self.converse(&mut reader, &mut writer, hello).await;
         drop(reader);
         // A client may choose among thousands of codes; a label must not.
@@ -172,14 +146,14 @@ impl Sockets {
             Ok(authenticated) => authenticated,
             Err(end) => return end,
         };
-        if self.others(&claims, hello.device.as_deref()) >= self.config.connections_per_user_max {
+        if self.others(&claims, hello.device.as_deref()) >= self.parts.config.connections_per_user_max {
             return End::Close(Closing::TooManyConnections);
         }
-        let bounds = self.config.bounds();
+        let bounds = self.parts.config.bounds();
         let mailbox = Arc::new(Mailbox::new(claims.sub, claims.sid, hello.device, bounds));
         // Registered before the replay: an event committed in between would otherwise reach neither path.
-        let registration = Registration { registry: &self.registry, mailbox: &mailbox };
-        self.membership.enter(&mailbox).await;
+        let registration = Registration { registry: &self.parts.registry, mailbox: &mailbox };
+        self.parts.membership.enter(&mailbox).await;
         if self.is_draining() {
             mailbox.close(Farewell::Leaving);
         }
@@ -204,7 +178,7 @@ impl Sockets {
             "connection closed"
         );
         drop(registration);
-        self.membership.leave(&mailbox).await;
+        self.parts.membership.leave(&mailbox).await;
         end
     }
 
@@ -219,7 +193,7 @@ impl Sockets {
             Credentials::Missing => Err(End::Close(Closing::MissingToken)),
             Credentials::Invalid => Err(End::Close(Closing::InvalidToken)),
             Credentials::Awaited => {
-                let limit = Duration::from_millis(self.config.auth_timeout_ms);
+                let limit = Duration::from_millis(self.parts.config.auth_timeout_ms);
                 let failed = Err(End::Close(Closing::AuthenticationFailed));
                 let text = match timeout(limit, reader.message()).await {
                     Ok(Ok(Message::Text(text))) => text,
@@ -229,7 +203,7 @@ impl Sockets {
                     Ok(Ok(_)) | Err(_) => return failed,
                 };
                 let (Ok(Command::Auth(auth)), _) = protocol::parse(&text) else { return failed };
-                match self.authenticator.verify(&auth.token) {
+                match self.parts.authenticator.verify(&auth.token) {
                     Ok(claims) => {
                         let since = auth.since.or(hello.since);
                         let device = auth.device.and_then(device_name).or(hello.device.clone());
@@ -243,22 +217,22 @@ impl Sockets {
 
     /// The user's connections here, but for those that a new one of this device replaces.
     fn others(&self, claims: &Claims, device: Option<&str>) -> usize {
-        let connections = self.registry.connections_of(claims.sub);
+        let connections = self.parts.registry.connections_of(claims.sub);
         connections.iter().filter(|other| device.is_none() || other.device.as_deref() != device).count()
     }
 
     fn rules(&self) -> Rules {
         Rules {
-            heartbeat: Duration::from_millis(self.config.heartbeat_ms),
-            pong_timeout: Duration::from_millis(self.config.pong_timeout_ms),
-            messages_per_second: self.config.messages_per_second,
-            messages_burst: self.config.messages_burst,
+            heartbeat: Duration::from_millis(self.parts.config.heartbeat_ms),
+            pong_timeout: Duration::from_millis(self.parts.config.pong_timeout_ms),
+            messages_per_second: self.parts.config.messages_per_second,
+            messages_burst: self.parts.config.messages_burst,
         }
     }
 
     /// When these claims end, on the clock that timers use.
     pub fn instant_of(&self, claims: &Claims) -> Instant {
-        let left = (claims.expires_at() - self.clock.now()).to_std().unwrap_or(Duration::ZERO);
+        let left = (claims.expires_at() - self.parts.clock.now()).to_std().unwrap_or(Duration::ZERO);
         // Far enough to be no limit, near enough for the arithmetic of timers.
         Instant::now() + left.min(Duration::from_secs(365 * 24 * 3600))
     }

@@ -70,7 +70,7 @@ pub async fn handshake(
     let upgrade = hyper::upgrade::on(&mut request);
     // Nothing of the HTTP stage outlives the handshake: a kept header pins its whole buffer.
     drop(request);
-    let shutdown = sockets.shutdown.clone();
+    let shutdown = sockets.parts.shutdown.clone();
     shutdown.spawn_light(async move {
         let Ok(upgraded) = upgrade.await else { return };
         match upgraded.downcast::<TokioIo<TcpStream>>() {
@@ -113,7 +113,7 @@ fn prepare(
     if speaks_v1 {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    tracing::debug!(node.id = %sockets.node, "handshake");
+    tracing::debug!(node.id = %sockets.parts.node, "handshake");
     Ok((response, hello))
 }
 

@@ -111,7 +111,7 @@ async fn a_welcome_says_what_a_client_must_know() {
     let welcome = peer.json().await;
     assert_eq!(welcome["type"], "WELCOME");
     assert_eq!(welcome["seq"], 0);
-    assert_eq!(welcome["node"], world.sockets.node.to_string());
+    assert_eq!(welcome["node"], world.sockets.parts.node.to_string());
     assert_eq!(welcome["heartbeatMs"], 25_000);
     assert_eq!(welcome["limits"]["messageBytesMax"], super::MESSAGE_BYTES_MAX);
     assert!(welcome["connectionId"].is_string());
