@@ -69,18 +69,17 @@ async fn hold(mut stream: TcpStream) {
 
 /// As the examples of `fastwebsockets` do it.
 async fn hold_stock(stream: TcpStream) {
-    let service = service_fn(async |mut request: Request<Incoming>| {
-        let answer: Response<Empty<Bytes>> = match upgrade::upgrade(&mut request) {
-            Ok((answer, upgrade)) => {
-                // The connection's task ends with the upgrade; the socket gets one of its own.
-                fanlight::shutdown::Shutdown::new().spawn_light(echo(upgrade));
-                answer
-            }
-            Err(_) => Response::new(Empty::new()),
-        };
-        Ok::<_, Infallible>(answer)
-    });
+    let service = service_fn(answer_stock);
     let _ended = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+}
+
+async fn answer_stock(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let Ok((answer, upgrade)) = upgrade::upgrade(&mut request) else {
+        return Ok(Response::new(Empty::new()));
+    };
+    // The connection's task ends with the upgrade; the socket gets one of its own.
+    fanlight::shutdown::Shutdown::new().spawn_light(echo(upgrade));
+    Ok(answer)
 }
 
 async fn echo(upgrade: upgrade::UpgradeFut) {
