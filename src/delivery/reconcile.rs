@@ -18,7 +18,8 @@ use crate::delivery::registry::Registry;
 use crate::domain::ids::UserId;
 use crate::shutdown::Shutdown;
 
-const INTERVAL_WITHOUT_BROKER: Duration = Duration::from_secs(1);
+/// While the broker is away, or the last comparison failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const USERS_PER_STATEMENT: usize = 1_000;
 
 /// Whether the way through the broker works, and who wants to hear when it failed.
@@ -58,13 +59,18 @@ pub struct Reconciler {
 impl Reconciler {
     /// Compares until the process stops.
     pub async fn run(self, shutdown: Shutdown) {
+        let mut compared = true;
         while !shutdown.is_stopping() {
-            let pause = if self.health.is_well() { self.interval } else { INTERVAL_WITHOUT_BROKER };
+            // A comparison that failed has used up what woke it: the next must not wait for the long interval.
+            let soon = !compared || !self.health.is_well();
+            let pause = if soon { RETRY_INTERVAL } else { self.interval };
             // Cancel-safe: a lost notification is repeated by the timer.
             let woken = tokio::time::timeout(pause, self.health.changed.notified());
             shutdown.unless_stopped(woken).await.map(drop).unwrap_or_default();
-            if let Err(error) = self.compare().await {
-                tracing::warn!(%error, "cannot compare connections with postgres");
+            let result = self.compare().await;
+            compared = result.is_ok();
+            if let Err(error) = result {
+                tracing::warn!(%error, "cannot compare connections with postgres; will try again");
             }
         }
     }
