@@ -13,7 +13,8 @@ async fn every_path_has_a_prefix_and_a_slash_that_make_no_difference() {
     let name = fresh("ada");
     ada.put("/users/me", json!({"username": name})).await.expect(200);
     let by_name = format!("/users/{name}");
-    for path in ["/me", "/partner", "/users/me", "/users", &by_name, "/auth/sessions", "/devices/fcm-token"] {
+    // Not `/users`: others register meanwhile.
+    for path in ["/me", "/partner", "/users/me", &by_name, "/auth/sessions", "/devices/fcm-token"] {
         let answer = ada.get(path).await.expect(200);
         for same in [format!("/api/v1{path}"), format!("{path}/"), format!("/api/v1{path}/")] {
             assert_eq!(ada.get(&same).await.expect(200), answer, "{same}");
