@@ -15,6 +15,9 @@ use crate::socket::Socket;
 /// Tests that break things look at how fast they heal, so they do not share the machine.
 static TURN: Mutex<()> = Mutex::const_new(());
 
+/// `redis.warmup_ms`
+const WARMUP_MS: i64 = 3_000;
+
 /// Any wait for an effect ends here, far beyond every promise that a test measures.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
@@ -31,16 +34,26 @@ impl Stage {
     /// Three nodes and two linked people; what their linking told them is settled, and the push log is empty.
     pub async fn set() -> Self {
         let turn = TURN.lock().await;
-        let mut options = ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight"));
-        // An empty Redis is believed at once: these tests take it away on purpose.
-        options.env.push(("FANLIGHT__REDIS__WARMUP_MS".into(), "500".into()));
+        let options = ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight"));
         let cluster = Cluster::start(options).await.unwrap();
         let ann = Client::register(&cluster.url(), "ann@example.com").await;
         let bob = Client::register(&cluster.url(), "bob@example.com").await;
         let pool = PgPool::connect(&cluster.postgres_url()).await.unwrap();
         let stage = Self { cluster, ann, bob, pool, _turn: turn };
         stage.link().await;
+        stage.until_redis_is_believed().await;
         stage
+    }
+
+    /// Waits until Redis is old enough for "nobody is connected" to mean that.
+    async fn until_redis_is_believed(&self) {
+        let client = redis::Client::open(self.cluster.redis.url()).unwrap();
+        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        until("redis is old enough", async || {
+            let born: i64 = redis::cmd("GET").arg("fanlight:born").query_async(&mut redis).await.unwrap();
+            chrono::Utc::now().timestamp_millis() - born > WARMUP_MS
+        })
+        .await;
     }
 
     async fn link(&self) {
