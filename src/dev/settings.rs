@@ -11,7 +11,7 @@ use super::state::{self, StateDir};
 use crate::domain::tokens::{self, KeyAlgorithm};
 
 /// Long enough that the tokens a developer copies from the terminal work all day.
-const ACCESS_TTL_SECONDS: u64 = 12 * 60 * 60;
+const ACCESS_TTL_SECONDS: u64 = 24 * 60 * 60;
 /// Nobody wants to wait for a polite goodbye after Ctrl-C.
 const DRAIN_MS: u64 = 500;
 /// Twice the interval of `HAProxy`'s looks, and time for the look itself on a busy machine.
