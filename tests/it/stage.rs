@@ -50,8 +50,10 @@ impl Stage {
         let client = redis::Client::open(self.cluster.redis.url()).unwrap();
         let mut redis = client.get_multiplexed_async_connection().await.unwrap();
         until("redis is old enough", async || {
-            let born: i64 = redis::cmd("GET").arg("fanlight:born").query_async(&mut redis).await.unwrap();
-            chrono::Utc::now().timestamp_millis() - born > WARMUP_MS
+            let mut since = redis::cmd("HGET");
+            since.arg("fanlight:pulse").arg("since");
+            let since: i64 = since.query_async(&mut redis).await.unwrap();
+            chrono::Utc::now().timestamp_millis() - since > WARMUP_MS
         })
         .await;
     }

@@ -178,7 +178,11 @@ impl Sockets {
             "connection closed"
         );
         drop(registration);
-        self.parts.membership.leave(&mailbox).await;
+        if self.is_draining() {
+            self.parts.membership.depart(&mailbox).await;
+        } else {
+            self.parts.membership.leave(&mailbox).await;
+        }
         end
     }
 
