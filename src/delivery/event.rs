@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{EventId, UserId};
@@ -102,6 +103,24 @@ pub struct Committed {
 pub fn frame(id: EventId, seq: i64, body: &str) -> Bytes {
     let fields = body.strip_suffix('}').unwrap_or(body);
     text_frame(&format!(r#"{fields},"id":"{id}","seq":{seq}}}"#))
+}
+
+/// As [`frame`], of a body that was read from the database. One that is no event would leave the client without the
+/// seq, and every later event behind a gap: in its place goes a type that clients do not know.
+#[must_use]
+pub fn stored_frame(id: EventId, seq: i64, body: &str) -> Bytes {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "type")]
+        _type: IgnoredAny,
+    }
+    const TOMBSTONE: &str = r#"{"type":"UNREADABLE"}"#;
+    if serde_json::from_str::<Head>(body).is_ok() {
+        return frame(id, seq, body);
+    }
+    tracing::error!(event.id = %id, "unreadable event body");
+    metrics::counter!("fanlight_events_unreadable_total").increment(1);
+    frame(id, seq, TOMBSTONE)
 }
 
 /// An unmasked, unfragmented text frame (RFC 6455 §5.2), the same for every receiver.
