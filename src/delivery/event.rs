@@ -123,13 +123,19 @@ pub fn stored_frame(id: EventId, seq: i64, body: &str) -> Bytes {
     frame(id, seq, TOMBSTONE)
 }
 
-/// An unmasked, unfragmented text frame (RFC 6455 §5.2), the same for every receiver.
+/// An unmasked, unfragmented text frame, the same for every receiver.
 #[must_use]
 pub fn text_frame(text: &str) -> Bytes {
     const FIN_TEXT: u8 = 0x81;
-    let length = text.len();
+    data_frame(FIN_TEXT, text.as_bytes())
+}
+
+/// An unmasked frame of any length (RFC 6455 §5.2); its first byte says what it is.
+#[must_use]
+pub fn data_frame(first_byte: u8, payload: &[u8]) -> Bytes {
+    let length = payload.len();
     let mut out = BytesMut::with_capacity(length + 10);
-    out.put_u8(FIN_TEXT);
+    out.put_u8(first_byte);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ 0..=125), _) => out.put_u8(short),
         (_, Ok(medium)) => {
@@ -141,6 +147,6 @@ pub fn text_frame(text: &str) -> Bytes {
             out.put_u64(length as u64);
         }
     }
-    out.put_slice(text.as_bytes());
+    out.put_slice(payload);
     out.freeze()
 }

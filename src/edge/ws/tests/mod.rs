@@ -32,6 +32,7 @@ mod authentication;
 mod draining;
 mod frames;
 mod handshake;
+mod limits;
 mod peer;
 
 const PATIENCE: Duration = Duration::from_secs(20);
