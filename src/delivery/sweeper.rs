@@ -17,6 +17,7 @@ use crate::delivery::fallback::Fallback;
 use crate::delivery::outbox::{self, Claimed};
 use crate::delivery::route::{Route, Sighting};
 use crate::ports::broker::Envelope;
+use crate::seeded_bug::{self, Look};
 use crate::shutdown::Shutdown;
 
 const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
@@ -56,6 +57,7 @@ impl Sweeper {
         let mut events = within_deadline(claim).await?;
         let found = Found::new(events.len(), limit as usize);
         metrics::counter!("fanlight_events_swept_total", "step" => "route").increment(events.len() as u64);
+        seeded_bug::skip_older(Look::Route, &mut events, |event| event.id.0);
         // A claim returns its rows in no order; each user's must go out in theirs.
         events.sort_by_key(|event| (event.user, event.seq));
         let batch: Vec<Committed> = events.iter().map(committed).collect();
@@ -78,9 +80,10 @@ impl Sweeper {
         let (deadline, lease) = (self.config.ack_deadline(), self.config.claim_lease());
         let claim =
             outbox::claim_overdue(&self.pool, i64::try_from(limit).unwrap_or(i64::MAX), deadline, lease);
-        let events = within_deadline(claim).await?;
+        let mut events = within_deadline(claim).await?;
         let found = Found::new(events.len(), limit);
         metrics::counter!("fanlight_events_swept_total", "step" => "push").increment(events.len() as u64);
+        seeded_bug::skip_older(Look::Push, &mut events, |event| event.id.0);
         for event in events {
             self.fallback.push(event).await;
         }
