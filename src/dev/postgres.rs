@@ -9,7 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::binaries::{self, Program};
 use super::ports;
-use super::process::{Launch, Process, Signal};
+use super::process::{self, Launch, Process, Signal};
 use super::state::StateDir;
 use crate::domain::random;
 
@@ -54,7 +54,8 @@ impl Postgres {
             format!("max_connections={CONNECTIONS_MAX}"),
         ];
         if durability == Durability::Fast {
-            let fast = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
+            // Each commit still reaches the system before it is answered: `crash` may lose none.
+            let fast = ["fsync=off", "full_page_writes=off", "autovacuum=off"];
             settings.extend(fast.map(str::to_owned));
         }
         let mut args = vec!["-D".into(), data.clone().into()];
@@ -95,6 +96,35 @@ impl Postgres {
         self.ready().await
     }
 
+    /// Ends every process of it at once, without a checkpoint (`pg_ctl stop -m immediate`).
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn crash(&mut self) -> anyhow::Result<()> {
+        self.process.signal(Signal::Quit)?;
+        if !self.process.ended(STOP_WITHIN).await {
+            bail!("Postgres does not crash");
+        }
+        Ok(())
+    }
+
+    /// Stops every process of it where it stands, until the answer is dropped. Its connections stay open, and
+    /// nothing answers.
+    ///
+    /// # Errors
+    /// When its processes cannot be told.
+    pub fn freeze(&self) -> anyhow::Result<Frozen> {
+        let postmaster = self.process.pid();
+        // First the one that would start others.
+        process::send(Signal::Stop, &postmaster.to_string())?;
+        let mut frozen = Frozen(vec![postmaster]);
+        for child in process::children_of(postmaster)? {
+            process::send(Signal::Stop, &child.to_string())?;
+            frozen.0.push(child);
+        }
+        Ok(frozen)
+    }
+
     /// `postgres://…`, with the password.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
@@ -117,6 +147,19 @@ impl Postgres {
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
         }
         Ok(connection.close().await?)
+    }
+}
+
+/// A Postgres that stands still; it goes on when this is dropped.
+pub struct Frozen(Vec<u32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            if let Err(error) = process::send(Signal::Cont, &pid.to_string()) {
+                tracing::error!(%error, process.pid = pid, "cannot let Postgres go on");
+            }
+        }
     }
 }
 

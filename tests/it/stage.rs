@@ -187,34 +187,6 @@ impl Stage {
         })
         .await;
     }
-
-    /// Stops every process of Postgres where it stands, until the answer is dropped. Its connections stay
-    /// open, and nothing answers.
-    pub async fn hang_postgres(&self) -> HungPostgres {
-        let backends: Vec<i32> = sqlx::query_scalar(
-            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .unwrap();
-        let mut pids = vec![self.cluster.postgres.process.pid().to_string()];
-        pids.extend(backends.iter().map(ToString::to_string));
-        signal("-STOP", &pids);
-        HungPostgres(pids)
-    }
-}
-
-/// Postgres, standing still; goes on when this is dropped.
-pub struct HungPostgres(Vec<String>);
-
-impl Drop for HungPostgres {
-    fn drop(&mut self) {
-        signal("-CONT", &self.0);
-    }
-}
-
-fn signal(name: &str, pids: &[String]) {
-    assert!(std::process::Command::new("kill").arg(name).args(pids).status().unwrap().success());
 }
 
 fn id(user: &Client) -> uuid::Uuid {

@@ -49,7 +49,7 @@ async fn a_node_that_was_frozen_is_told_again_when_it_comes_back() {
 async fn a_hung_postgres_holds_up_nobody_for_ever_and_loses_nothing() {
     let stage = Stage::set().await;
     let mut socket = stage.bob.connect(&stage.cluster.url(), "").await;
-    let hung = stage.hang_postgres().await;
+    let hung = stage.cluster.postgres.freeze().unwrap();
 
     let started = Instant::now();
     let node = stage.ann.at(&stage.node(0));
