@@ -236,7 +236,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     async fn write_events(&mut self, events: &[Numbered]) -> Result<(), End> {
         let Some(last) = events.last() else { return Ok(()) };
         if seeded_bug::settles_before_write() {
-            self.sockets.parts.settlement.confirm(self.mailbox, last.seq);
+            self.sockets.parts.settlement.confirm(self.mailbox, last.seq, settlement::Receipt::Pong);
         }
         failpoint!("before_write");
         let mut out =
