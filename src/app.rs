@@ -67,6 +67,7 @@ impl App {
         let origins = AllowedOrigins::new(&config.server.allowed_origins);
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&keys), Arc::clone(&clock), origins));
 
+        follow_redis(&link, &working);
         let parts = Delivery::start(&config, &pool, &link, node, &clock, &working)?;
         let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
         parts.membership.start(on_control(&parts.registry, Arc::clone(&revoke)), &working);
@@ -249,6 +250,16 @@ fn feature_routes(
         .merge(linking::routes(linking))
         .merge(status::routes(status))
         .merge(devices::routes(devices))
+}
+
+fn follow_redis(link: &RedisLink, working: &Shutdown) {
+    let (link, stop) = (link.clone(), working.clone());
+    working.spawn("redis.follow", async move {
+        // Cancel-safe: what was found is asked for again.
+        if let Some(Err(error)) = stop.unless_stopped(link.follow()).await {
+            tracing::error!(%error, "redis is not followed any more");
+        }
+    });
 }
 
 fn throttle(config: &Config, link: &RedisLink, clock: &SharedClock) -> Arc<dyn Throttle> {
