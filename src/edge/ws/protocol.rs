@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
+use crate::db::EpochId;
 use crate::delivery::event::text_frame;
 use crate::domain::ids::{ConnectionId, NodeId};
 
@@ -21,11 +23,12 @@ pub enum Command {
     Auth(Auth),
 }
 
-/// The token, in the first frame or as a renewal; `since` and `deviceId` count only in the first.
+/// The token, in the first frame or as a renewal; `since`, `epoch` and `deviceId` count only in the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     pub token: String,
     pub since: Option<i64>,
+    pub epoch: Option<Uuid>,
     pub device: Option<String>,
 }
 
@@ -68,6 +71,8 @@ struct RawCommand<'a> {
     #[serde(default)]
     since: Option<i64>,
     #[serde(default)]
+    epoch: Option<Uuid>,
+    #[serde(default)]
     device_id: Option<String>,
 }
 
@@ -87,7 +92,9 @@ pub fn parse(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
         "ACK" => raw.seq.map(|seq| Command::Ack { seq }).ok_or(CommandError::MissingField("seq")),
         "PING" => Ok(Command::Ping),
         "AUTH" => match raw.token {
-            Some(token) => Ok(Command::Auth(Auth { token, since: raw.since, device: raw.device_id })),
+            Some(token) => {
+                Ok(Command::Auth(Auth { token, since: raw.since, epoch: raw.epoch, device: raw.device_id }))
+            }
             None => Err(CommandError::MissingField("token")),
         },
         _ => Err(CommandError::Unknown),
@@ -114,6 +121,8 @@ pub enum ResyncReason {
     BeyondRetention,
     /// It has seen more than the database knows: that was restored from a backup.
     AheadOfServer,
+    /// What it saw may not be what the database knows: another server took over since, or a backup was restored.
+    AnotherPast,
 }
 
 impl ResyncReason {
@@ -123,6 +132,7 @@ impl ResyncReason {
             Self::TooFarBehind => "too_far_behind",
             Self::BeyondRetention => "beyond_retention",
             Self::AheadOfServer => "ahead_of_server",
+            Self::AnotherPast => "another_past",
         }
     }
 }
@@ -136,6 +146,9 @@ pub enum Reply<'a> {
         node: NodeId,
         /// The last seq of the user's sequence.
         seq: i64,
+        /// The database's past that it belongs to; the client repeats it together with `since`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<EpochId>,
         heartbeat_ms: u64,
         limits: WelcomeLimits,
     },
