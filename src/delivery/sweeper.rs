@@ -44,8 +44,7 @@ impl Sweeper {
     }
 
     /// Deletes what is older than the retention, a batch at a time, until the process stops.
-    pub async fn prune(pool: PgPool, retention_hours: u64, shutdown: Shutdown) {
-        let retention = Duration::from_secs(retention_hours * 3600);
+    pub async fn prune(pool: PgPool, retention: Duration, shutdown: Shutdown) {
         repeat(PRUNE_INTERVAL, &shutdown, || prune_some(&pool, retention)).await;
     }
 
