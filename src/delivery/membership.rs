@@ -14,6 +14,7 @@ use crate::delivery::mailbox::Mailbox;
 use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
+use crate::failpoint;
 use crate::ports::broker::{Broker, Envelope, Incoming, Listener};
 use crate::ports::presence::{Entry, Presence, PresenceError, Renewal};
 use crate::shutdown::Shutdown;
@@ -112,6 +113,7 @@ impl Membership {
         let this = Arc::clone(self);
         Arc::new(move |incoming| match incoming {
             Incoming::Deliver(envelope) => {
+                failpoint!("on_receive");
                 if this.registry.deliver(&envelope) == 0 && missed.try_send(envelope).is_err() {
                     metrics::counter!("fanlight_missed_overflows_total").increment(1);
                 }
