@@ -28,6 +28,7 @@ use crate::ports::presence::MemoryPresence;
 use crate::ports::push::{MemoryPush, Platform};
 use crate::shutdown::Shutdown;
 
+mod budget;
 mod connections;
 mod pushing;
 mod settling;
