@@ -39,6 +39,10 @@ pub enum Control {
 /// Takes control messages. Called from the broker's task: must not block.
 pub type ControlListener = Arc<dyn Fn(Control) + Send + Sync>;
 
+/// The user has as many connections on this node as one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyConnections;
+
 pub struct Membership {
     node: NodeId,
     registry: Arc<Registry>,
@@ -78,8 +82,13 @@ impl Membership {
     }
 
     /// Makes a connection known: here first, so that nothing passes it by, then to the other nodes.
-    pub async fn enter(&self, mailbox: &Arc<Mailbox>) {
-        self.registry.insert(mailbox);
+    ///
+    /// # Errors
+    /// When its user has `per_user_max` others here.
+    pub async fn enter(&self, mailbox: &Arc<Mailbox>, per_user_max: usize) -> Result<(), TooManyConnections> {
+        if !self.registry.insert_within(mailbox, per_user_max) {
+            return Err(TooManyConnections);
+        }
         if self.presence.enter(&[mailbox.entry(self.node)]).await.is_err() {
             self.stale.store(true, Ordering::Relaxed);
         }
@@ -88,6 +97,7 @@ impl Membership {
             self.registry.replace_device(user, device, connection);
             self.broadcast(&Control::DeviceConnected { user, device: device.clone(), connection }).await;
         }
+        Ok(())
     }
 
     /// Forgets a connection. If presence cannot be told now, whoever meets the void entry removes it.

@@ -6,6 +6,7 @@
 //! Everything that goes wrong on this way is found by the [`sweeper`] or by [`reconcile`], and pushed by the
 //! [`fallback`] when no device answers.
 
+pub mod budget;
 pub mod claims;
 pub mod config;
 pub mod cursors;

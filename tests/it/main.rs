@@ -8,6 +8,8 @@ mod delivery;
 mod examples;
 mod faults;
 mod readme;
+mod reconnect;
+mod rolling;
 mod shape;
 mod shared;
 mod socket;
