@@ -73,7 +73,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// The next whole message.
     ///
     /// # Errors
-    /// [`ReadError`]; nothing can be read after it.
+    /// [`ReadError`]; what comes after it means nothing.
     pub async fn message(&mut self) -> Result<Message, ReadError> {
         loop {
             let frame = self.frame().await?;
