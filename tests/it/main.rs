@@ -7,6 +7,7 @@ mod delivery;
 mod examples;
 mod faults;
 mod readme;
+mod revocation;
 mod secrets;
 mod shape;
 mod shared;

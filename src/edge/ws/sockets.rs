@@ -18,6 +18,7 @@ use crate::delivery::registry::Registry;
 use crate::delivery::settlement::Settlement;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::NodeId;
+use crate::domain::random;
 use crate::domain::tokens::Claims;
 use crate::edge::auth::Authenticator;
 use crate::edge::ws::Config;
@@ -222,9 +223,12 @@ impl Sockets {
     }
 
     fn rules(&self) -> Rules {
+        let age_max = Duration::from_millis(self.parts.config.age_max_ms);
         Rules {
             heartbeat: Duration::from_millis(self.parts.config.heartbeat_ms),
             pong_timeout: Duration::from_millis(self.parts.config.pong_timeout_ms),
+            // Not together with all others of a rush.
+            age_max: age_max + random::jitter(age_max / 10),
             rates: self.parts.config.rates(),
         }
     }
