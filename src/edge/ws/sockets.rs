@@ -194,6 +194,8 @@ impl Sockets {
             Credentials::Missing => Err(End::Close(Closing::MissingToken)),
             Credentials::Invalid => Err(End::Close(Closing::InvalidToken)),
             Credentials::Awaited => {
+                let limits = self.parts.config.limits();
+                reader.allow(limits.of_strangers());
                 let limit = Duration::from_millis(self.parts.config.auth_timeout_ms);
                 let failed = Err(End::Close(Closing::AuthenticationFailed));
                 let text = match timeout(limit, reader.message()).await {
@@ -206,6 +208,7 @@ impl Sockets {
                 let (Ok(Command::Auth(auth)), _) = protocol::parse(&text) else { return failed };
                 match self.parts.authenticator.verify(&auth.token) {
                     Ok(claims) => {
+                        reader.allow(limits);
                         let since = auth.since.or(hello.since);
                         let device = auth.device.and_then(device_name).or(hello.device.clone());
                         Ok((claims, Hello { since, device, ..hello }))
