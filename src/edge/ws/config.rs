@@ -16,6 +16,8 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// A connection that leaves a ping unanswered this long is taken for dead.
     pub pong_timeout_ms: u64,
+    /// A connection that has lasted this long, and up to a tenth more, is closed, and resumes.
+    pub age_max_ms: u64,
     /// How long a client that sends its token in the first frame has for it.
     pub auth_timeout_ms: u64,
     /// A client that takes no bytes for this long is closed, and resumes.
@@ -65,6 +67,7 @@ impl Config {
         let times = [
             self.heartbeat_ms,
             self.pong_timeout_ms,
+            self.age_max_ms,
             self.auth_timeout_ms,
             self.write_timeout_ms,
             self.assembly_timeout_ms,

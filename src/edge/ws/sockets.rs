@@ -20,6 +20,7 @@ use crate::delivery::registry::Registry;
 use crate::delivery::settlement::Settlement;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::NodeId;
+use crate::domain::random;
 use crate::domain::tokens::Claims;
 use crate::edge::auth::Authenticator;
 use crate::edge::ws::Config;
@@ -201,6 +202,8 @@ impl Sockets {
             Credentials::Missing => Err(End::Close(Closing::MissingToken)),
             Credentials::Invalid => Err(End::Close(Closing::InvalidToken)),
             Credentials::Awaited => {
+                let limits = self.parts.config.limits();
+                reader.allow(limits.of_strangers());
                 let limit = Duration::from_millis(self.parts.config.auth_timeout_ms);
                 let failed = Err(End::Close(Closing::AuthenticationFailed));
                 let text = match timeout(limit, reader.message()).await {
@@ -213,6 +216,7 @@ impl Sockets {
                 let (Ok(Command::Auth(auth)), _) = protocol::parse(&text) else { return failed };
                 match self.parts.authenticator.verify(&auth.token) {
                     Ok(claims) => {
+                        reader.allow(limits);
                         let since = auth.since.or(hello.seen.since);
                         let epoch = auth.epoch.map(EpochId).or(hello.seen.epoch);
                         let seen = Cursor { since, epoch };
@@ -226,9 +230,12 @@ impl Sockets {
     }
 
     fn rules(&self) -> Rules {
+        let age_max = Duration::from_millis(self.parts.config.age_max_ms);
         Rules {
             heartbeat: Duration::from_millis(self.parts.config.heartbeat_ms),
             pong_timeout: Duration::from_millis(self.parts.config.pong_timeout_ms),
+            // Not together with all others of a rush.
+            age_max: age_max + random::jitter(age_max / 10),
             rates: self.parts.config.rates(),
         }
     }
