@@ -16,7 +16,7 @@ use crate::client::{Client, Phase, World};
 use crate::faults;
 use crate::generator::Generator;
 use crate::growth::{self, Growth};
-use crate::history::{Millis, Recorder, now};
+use crate::history::{Millis, Record, Recorder, now};
 use crate::nemesis::{self, Plan, Strike};
 use crate::options::Options;
 use crate::promptness;
@@ -43,18 +43,16 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     faults::ordinary_fcm(&arena);
     let users = Arc::new(arena.people(options.users, &mut rng).await?);
     let result = weather_the_storm(options, &mut arena, &users, rng).await;
+    let state = arena.cluster.state.path();
     let report = match result {
-        Ok((report, records)) => {
-            report::write(options, &report, &records, arena.cluster.state.path())?;
-            Ok(report)
-        }
-        Err(error) => Err(error),
+        Ok((report, records)) => report::write(options, &report, &records, state).map(|()| report),
+        Err(error) => Err(report::keep_logs(options, state).err().unwrap_or(error)),
     };
     arena.stop().await;
     report
 }
 
-type Outcome = (Report, Vec<crate::history::Record>);
+type Outcome = (Report, Vec<Record>);
 
 async fn weather_the_storm(
     options: &Options,
@@ -101,6 +99,7 @@ async fn weather_the_storm(
     }
     let after = growth::holdings(arena).await?;
     let growth = growth::compare(before, after);
+    let unwell = growth::unwell(arena).await?;
     world.phase.send_replace(Phase::Over);
     clients.finished(CLIENTS_END_WITHIN).await;
 
@@ -113,14 +112,14 @@ async fn weather_the_storm(
         recalled_at,
         overdue_after_healing,
     };
-    Ok((report(options, &evidence, &strikes, growth, [began_at, struck_from]), records))
+    Ok((report(options, &evidence, &strikes, (growth, unwell), [began_at, struck_from]), records))
 }
 
 fn report(
     options: &Options,
     evidence: &Evidence<'_>,
     strikes: &[Strike],
-    growth: Growth,
+    (growth, unwell): (Growth, Vec<String>),
     [began_at, struck_from]: [Millis; 2],
 ) -> Report {
     Report {
@@ -135,6 +134,7 @@ fn report(
         findings: checker::judge(evidence),
         bearings: promptness::bearings(evidence, strikes, options.patience),
         growth,
+        unwell,
     }
 }
 
