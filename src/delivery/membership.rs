@@ -95,6 +95,14 @@ impl Membership {
         self.forget(&[mailbox.entry(self.node)]).await;
     }
 
+    /// As [`Membership::leave`], for a node that sends its clients to the others: they are not absent meanwhile.
+    pub async fn depart(&self, mailbox: &Mailbox) {
+        self.registry.remove(mailbox);
+        if let Err(error) = self.presence.depart(&[mailbox.entry(self.node)]).await {
+            tracing::debug!(%error, "a presence entry stays until this node's lease has ended");
+        }
+    }
+
     async fn forget(&self, entries: &[Entry]) {
         if let Err(error) = self.presence.leave(entries).await {
             tracing::debug!(%error, "a presence entry stays until somebody meets it");

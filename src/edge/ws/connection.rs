@@ -10,6 +10,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use crate::delivery::mailbox::{Farewell, Mail, Mailbox, Numbered};
+use crate::delivery::settlement;
 use crate::domain::random;
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::protocol::{Auth, Reply, ResyncReason, WelcomeLimits};
@@ -91,7 +92,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         let result = match start {
             Start::Resume { after } => {
                 self.session.start_after(after);
-                self.sockets.parts.settlement.confirm(self.mailbox, after);
+                self.sockets.parts.settlement.confirm(self.mailbox, after, settlement::Receipt::Resume);
                 if last_seq > after {
                     self.catch_up().await?;
                     "replayed"
@@ -235,7 +236,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     async fn write_events(&mut self, events: &[Numbered]) -> Result<(), End> {
         let Some(last) = events.last() else { return Ok(()) };
         if seeded_bug::settles_before_write() {
-            self.sockets.parts.settlement.confirm(self.mailbox, last.seq);
+            self.sockets.parts.settlement.confirm(self.mailbox, last.seq, settlement::Receipt::Pong);
         }
         failpoint!("before_write");
         let mut out =
@@ -249,14 +250,22 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         // Before the write: a confirmation can only come after it.
         self.mailbox.set_sent_seq(self.session.sent_seq());
         metrics::counter!("fanlight_events_written_total").increment(events.len() as u64);
-        self.write(&out).await
+        self.write(&out).await?;
+        failpoint!("after_write");
+        Ok(())
     }
 
     async fn perform(&mut self, actions: Vec<Action>) -> Result<(), End> {
         for action in actions {
             match action {
                 Action::Write(bytes) => self.write(&bytes).await?,
-                Action::Confirm(seq) => self.sockets.parts.settlement.confirm(self.mailbox, seq),
+                Action::Confirm(seq) => {
+                    let receipt = match self.receipt {
+                        Receipt::Pong => settlement::Receipt::Pong,
+                        Receipt::Ack => settlement::Receipt::Ack,
+                    };
+                    self.sockets.parts.settlement.confirm(self.mailbox, seq, receipt);
+                }
                 Action::Renew { auth, answer } => self.renew(&auth, &answer).await?,
                 Action::Close(closing) => return Err(End::Close(closing)),
                 Action::CloseBack(code) => return Err(End::CloseBack(code)),

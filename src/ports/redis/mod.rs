@@ -18,6 +18,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use socket2::TcpKeepalive;
 
+/// Begins every script that says who is connected.
+pub const BELIEF: &str = include_str!("belief.lua");
+
 /// Connections for work in bulk.
 const ASIDE_MAX: u32 = 2;
 /// Bulk work is rare: what it leaves open is closed again.
@@ -41,7 +44,7 @@ pub struct Config {
     pub breaker_ms: u64,
     /// How long a node's presence stays valid without a sign of life.
     pub lease_ms: u64,
-    /// After Redis came back empty, how long "nobody is connected" is not believed.
+    /// After Redis came back empty or hung, or a node was lost, how long "nobody is connected" is not believed.
     pub warmup_ms: u64,
 }
 
@@ -58,7 +61,16 @@ impl Config {
         if self.lease_ms < 3_000 {
             bail!("redis.lease_ms must be at least 3000: a lease is renewed once a second, and may miss one");
         }
+        if self.warmup_ms < 2_000 {
+            bail!("redis.warmup_ms must be at least 2000: the nodes need it to say again who is connected");
+        }
         Ok(())
+    }
+
+    /// How long the nodes' signs of life may stop until Redis counts as having hung.
+    #[must_use]
+    pub fn stall_ms(&self) -> u64 {
+        self.lease_ms / 2
     }
 }
 
@@ -117,7 +129,7 @@ impl RedisLink {
             command_timeout_ms: 5_000,
             connect_timeout_ms: 5_000,
             breaker_ms: 0,
-            lease_ms: 5_000,
+            lease_ms: 60_000,
             warmup_ms: 0,
         })
         .expect("a test passes a valid URL")
@@ -131,6 +143,12 @@ impl RedisLink {
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// When some node was seen last, and since when there was no gap.
+    #[must_use]
+    pub fn pulse_key(&self) -> String {
+        format!("{}:pulse", self.config.key_prefix)
     }
 
     /// `prefix:kind:id`
