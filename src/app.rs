@@ -18,6 +18,7 @@ use crate::delivery::registry::Registry;
 use crate::delivery::route::Route;
 use crate::delivery::settlement::Settlement;
 use crate::delivery::sweeper::Sweeper;
+use crate::delivery::takeover;
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::ids::NodeId;
 use crate::domain::tokens::KeyRing;
@@ -61,13 +62,15 @@ impl App {
         let accepting = Shutdown::new();
         let clock: SharedClock = Arc::new(SystemClock);
         let node = NodeId::generate();
-        let pool = db::pool(&config.postgres).context("postgres.url")?;
+        let database = Arc::new(db::Watch::default());
+        let pool = db::watched_pool(&config.postgres, &database).context("postgres.url")?;
         let link = RedisLink::new(config.redis.clone()).context("redis.url")?;
         let keys = Arc::new(config.auth.key_ring()?);
         let origins = AllowedOrigins::new(&config.server.allowed_origins);
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&keys), Arc::clone(&clock), origins));
 
-        let parts = Delivery::start(&config, &pool, &link, node, &clock, &working)?;
+        follow_redis(&link, &working);
+        let parts = Delivery::start(&config, (&pool, &database), &link, node, &clock, &working)?;
         let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
         parts.membership.start(on_control(&parts.registry, Arc::clone(&revoke)), &working);
 
@@ -80,7 +83,7 @@ impl App {
         let sockets = Sockets::new(ws::Parts {
             node,
             config: config.sockets.clone(),
-            replay: ws::Replay::new(pool.clone(), &config.delivery),
+            replay: ws::Replay::new(pool.clone(), &database, &config.delivery),
             authenticator: Arc::clone(&authenticator),
             registry: Arc::clone(&parts.registry),
             membership: Arc::clone(&parts.membership),
@@ -138,7 +141,7 @@ struct Delivery {
 impl Delivery {
     fn start(
         config: &Config,
-        pool: &PgPool,
+        (pool, database): (&PgPool, &Arc<db::Watch>),
         link: &RedisLink,
         node: NodeId,
         clock: &SharedClock,
@@ -160,7 +163,7 @@ impl Delivery {
         let sweeper =
             Sweeper { pool: pool.clone(), config: settings.clone(), route, fallback: fallback.clone() };
         working.spawn("delivery.sweeper", sweeper.run(working.clone()));
-        let prune = Sweeper::prune(pool.clone(), settings.retention_hours, working.clone());
+        let prune = Sweeper::prune(pool.clone(), settings.retention(), working.clone());
         working.spawn("delivery.prune", prune);
         let reconciler = Reconciler {
             pool: pool.clone(),
@@ -169,8 +172,13 @@ impl Delivery {
             interval: Duration::from_millis(settings.reconcile_interval_ms),
         };
         working.spawn("delivery.reconcile", reconciler.run(working.clone()));
+        let takeovers = takeover::watch(Arc::clone(database), Arc::clone(&registry), working.clone());
+        working.spawn("delivery.takeover", takeovers);
         let health = Health::new(Arc::clone(&broker_health), Arc::clone(&registry));
-        working.spawn("ops.health", Arc::clone(&health).watch(pool.clone(), working.clone()));
+        working.spawn(
+            "ops.health",
+            Arc::clone(&health).watch(pool.clone(), Arc::clone(database), working.clone()),
+        );
         let membership =
             Membership::new(node, Arc::clone(&registry), presence, broker, broker_health, fallback);
         Ok(Self { registry, membership, settlement, dispatcher, health })
@@ -249,6 +257,16 @@ fn feature_routes(
         .merge(linking::routes(linking))
         .merge(status::routes(status))
         .merge(devices::routes(devices))
+}
+
+fn follow_redis(link: &RedisLink, working: &Shutdown) {
+    let (link, stop) = (link.clone(), working.clone());
+    working.spawn("redis.follow", async move {
+        // Cancel-safe: what was found is asked for again.
+        if let Some(Err(error)) = stop.unless_stopped(link.follow()).await {
+            tracing::error!(%error, "redis is not followed any more");
+        }
+    });
 }
 
 fn throttle(config: &Config, link: &RedisLink, clock: &SharedClock) -> Arc<dyn Throttle> {

@@ -114,6 +114,11 @@ impl Config {
     }
 
     #[must_use]
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.retention_hours * 3600)
+    }
+
+    #[must_use]
     pub fn claim_lease(&self) -> Duration {
         Duration::from_millis(self.claim_lease_ms)
     }

@@ -14,6 +14,7 @@ use crate::delivery::mailbox::Mailbox;
 use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
+use crate::failpoint;
 use crate::ports::broker::{Broker, Envelope, Incoming, Listener};
 use crate::ports::presence::{Entry, Presence, PresenceError, Renewal};
 use crate::seeded_bug;
@@ -122,6 +123,7 @@ impl Membership {
         Arc::new(move |incoming| match incoming {
             Incoming::Deliver(_) if seeded_bug::drops_message() => {}
             Incoming::Deliver(envelope) => {
+                failpoint!("on_receive");
                 if this.registry.deliver(&envelope) == 0 && missed.try_send(envelope).is_err() {
                     metrics::counter!("fanlight_missed_overflows_total").increment(1);
                 }

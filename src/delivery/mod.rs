@@ -22,6 +22,7 @@ pub mod registry;
 pub mod route;
 pub mod settlement;
 pub mod sweeper;
+pub mod takeover;
 pub mod texts;
 
 #[cfg(test)]

@@ -8,19 +8,32 @@ use std::time::Duration;
 use sqlx::PgExecutor;
 use sqlx::postgres::types::PgInterval;
 
-use crate::db::PgConnection;
+use crate::db::{EpochId, PgConnection};
 use crate::delivery::event::{Committed, NewEvent, stored_frame};
 use crate::delivery::mailbox::Numbered;
 use crate::delivery::outcome::Settled;
 use crate::domain::ids::{EventId, UserId};
+
+/// What a client has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The last seq; none if it does not say.
+    pub since: Option<i64>,
+    /// In which past of the database; it may not know.
+    pub epoch: Option<EpochId>,
+}
 
 /// Where a user's sequence stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The last seq given out; 0 before the first event.
     pub last_seq: i64,
-    /// The oldest event after the asked one that is still kept.
+    /// The oldest event after the client's last one that is still kept.
     pub first_kept_seq: Option<i64>,
+    /// The past that the database has now; none before a node has begun one.
+    pub epoch: Option<EpochId>,
+    /// Whether the client's last event is still what it saw.
+    pub shares_past: bool,
 }
 
 /// Appends events inside the caller's transaction, and gives each its place in its user's sequence.
@@ -53,19 +66,38 @@ pub async fn append(
     Ok(committed)
 }
 
-/// Where the user's sequence stands, and what is kept of it after `since`.
-pub async fn position(db: impl PgExecutor<'_>, user: UserId, since: i64) -> Result<Position, sqlx::Error> {
-    let row = sqlx::query!(
+/// Where the user's sequence stands, what is kept of it after the cursor, and whether what the client saw is this
+/// database's past. Without an epoch, that is taken for granted.
+pub async fn position(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    cursor: Cursor,
+    retention: Duration,
+) -> Result<Position, sqlx::Error> {
+    // The event was there before the next epoch began, or else it may stand where another one was lost. One that
+    // is not kept any more is older than the retention.
+    sqlx::query_as!(
+        Position,
         r#"
         SELECT coalesce((SELECT last_seq FROM inboxes WHERE user_id = $1), 0) AS "last_seq!",
-               (SELECT min(seq) FROM events WHERE user_id = $1 AND seq > $2) AS first_kept_seq
+               (SELECT min(seq) FROM events WHERE user_id = $1 AND seq > $2) AS first_kept_seq,
+               (SELECT id FROM epochs ORDER BY ordinal DESC LIMIT 1) AS "epoch: EpochId",
+               $2 = 0 OR $3::uuid IS NULL OR EXISTS (
+                   SELECT 1 FROM epochs AS seen
+                   LEFT JOIN epochs AS next ON next.ordinal = seen.ordinal + 1
+                   WHERE seen.id = $3 AND (next.id IS NULL OR coalesce(
+                       (SELECT created_at FROM events WHERE user_id = $1 AND seq = $2) < next.began_at,
+                       next.began_at > clock_timestamp() - $4::interval
+                   ))
+               ) AS "shares_past!"
         "#,
         user.0,
-        since,
+        cursor.since.unwrap_or(0),
+        cursor.epoch.map(|epoch| epoch.0),
+        interval(retention),
     )
     .fetch_one(db)
-    .await?;
-    Ok(Position { last_seq: row.last_seq, first_kept_seq: row.first_kept_seq })
+    .await
 }
 
 /// The user's events after `after`, in order, at most `limit`, settled or not.

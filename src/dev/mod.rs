@@ -19,6 +19,7 @@ pub mod process;
 pub mod redis;
 pub mod run;
 pub mod seed;
+pub mod sentinel;
 pub mod settings;
 pub mod state;
 pub mod testing;

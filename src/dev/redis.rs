@@ -1,5 +1,6 @@
 //! A private Redis (or Valkey). Keeps nothing on disk: what it knows may always be lost.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -26,15 +27,23 @@ impl Redis {
     /// When Redis is not installed or does not start.
     pub async fn start(state: &StateDir, port: Option<u16>) -> anyhow::Result<Self> {
         let port = port.map_or_else(ports::free, Ok)?;
-        let directory = state.folder("redis")?;
+        Self::launch(state, "redis", port, &["--save", "", "--appendonly", "no"]).await
+    }
+
+    /// Starts a server of this name with more arguments.
+    ///
+    /// # Errors
+    /// When Redis is not installed or does not start.
+    pub async fn launch(state: &StateDir, name: &str, port: u16, args: &[&str]) -> anyhow::Result<Self> {
         let text = port.to_string();
-        let args = ["--port", &text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let mut all: Vec<OsString> = args.iter().map(Into::into).collect();
+        all.extend(["--port", &text, "--bind", "127.0.0.1"].map(Into::into));
         let process = Process::start(Launch {
             binary: binaries::find(Program::Redis)?,
-            args: args.map(Into::into).to_vec(),
+            args: all,
             env: Vec::new(),
-            directory,
-            log: state.path().join("redis.log"),
+            directory: state.folder(name)?,
+            log: state.path().join(format!("{name}.log")),
             account: state.account(),
             stop_signal: Signal::Term,
             grace: STOP_WITHIN,
@@ -63,6 +72,11 @@ impl Redis {
     }
 
     #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
@@ -73,7 +87,8 @@ async fn ping(port: u16) -> anyhow::Result<()> {
     stream.write_all(b"PING\r\n").await?;
     let mut answer = [0; 7];
     stream.read_exact(&mut answer).await?;
-    if &answer != b"+PONG\r\n" {
+    // One with a password answers too.
+    if &answer != b"+PONG\r\n" && &answer != b"-NOAUTH" {
         bail!("Redis answered {}", String::from_utf8_lossy(&answer));
     }
     Ok(())

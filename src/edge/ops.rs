@@ -3,6 +3,7 @@
 //! A node is ready while it can reach Postgres. Redis being away makes it slower, not unable, so that is told
 //! and changes nothing: a load balancer that took all nodes out for it would turn a hiccup into an outage.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::db::PgPool;
+use crate::db::{PgPool, Watch};
 use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::shutdown::Shutdown;
@@ -66,10 +67,15 @@ impl Health {
     }
 
     /// Looks after Postgres until the process stops.
-    pub async fn watch(self: Arc<Self>, pool: PgPool, shutdown: Shutdown) {
+    pub async fn watch(self: Arc<Self>, pool: PgPool, database: Arc<Watch>, shutdown: Shutdown) {
         loop {
-            let check = tokio::time::timeout(CHECK_TIMEOUT, sqlx::query("SELECT 1").execute(&pool));
-            let well = matches!(check.await, Ok(Ok(_)));
+            let well = {
+                let mut check = pin!(sqlx::query("SELECT 1").execute(&pool));
+                let well = matches!(tokio::time::timeout(CHECK_TIMEOUT, &mut check).await, Ok(Ok(_)));
+                // Before the question is dropped: what becomes of its connection depends on it.
+                database.set_answers(well);
+                well
+            };
             if self.database.swap(well, Ordering::Relaxed) != well {
                 tracing::info!(database.reachable = well, "postgres");
             }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod crashes;
 mod delivery;
 mod examples;
 mod faults;

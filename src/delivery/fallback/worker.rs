@@ -130,6 +130,7 @@ impl Worker {
     async fn settle(&self, lane: &Lane, reason: Reason, before: Reason) -> Result<(), sqlx::Error> {
         let rest = Duration::from_millis(self.config.push.coalesce_window_ms);
         let settled = within_deadline(lanes::settle(&self.pool, lane, reason, before, rest)).await?;
+        failpoint!("after_conclude");
         settled.iter().for_each(Settled::count);
         Ok(())
     }

@@ -25,19 +25,20 @@ fn told(push: &MemoryPush) -> Vec<String> {
     push.received().iter().map(|push| push.data["seq"].clone()).collect()
 }
 
+/// Makes all lanes free, and all that waits for one due.
+async fn free_lanes(world: &World) {
+    sqlx::query("UPDATE push_lanes SET free_at = clock_timestamp()").execute(&world.pool).await.unwrap();
+    world.age(10).await;
+}
+
 /// Sweeps until the events of the user ended for these reasons, in order.
 async fn sweep_until(world: &World, sweeper: &Sweeper, user: UserId, expected: &[&str]) {
     until(&format!("the reasons are {expected:?}"), async || {
-        world.age(0).await;
         sweeper.push().await.unwrap();
         let reasons = world.reasons(user).await;
         reasons.iter().map(|reason| reason.as_deref().unwrap_or("")).eq(expected.iter().copied())
     })
     .await;
-}
-
-async fn free_lanes(world: &World) {
-    sqlx::query("UPDATE push_lanes SET free_at = clock_timestamp()").execute(&world.pool).await.unwrap();
 }
 
 #[tokio::test]
@@ -58,7 +59,6 @@ async fn of_a_burst_the_first_and_the_last_are_pushed() {
     assert_eq!(told(&world.push), ["1"]);
 
     free_lanes(&world).await;
-    world.age(10).await;
     let expected = ["accepted", "coalesced", "coalesced", "coalesced", "accepted"];
     sweep_until(&world, &world.sweeper(), user, &expected).await;
     assert_eq!(told(&world.push), ["1", "5"]);
@@ -130,7 +130,6 @@ async fn a_message_that_is_never_taken_holds_up_no_other_of_its_lane() {
 
     world.tell(user).await;
     free_lanes(&world).await;
-    world.age(10).await;
     sweep_until(&world, &sweeper, user, &["coalesced", "accepted", "coalesced", "accepted"]).await;
 }
 

@@ -9,7 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
+use crate::db::EpochId;
 use crate::delivery::mailbox::{Farewell, Mail, Mailbox, Numbered};
+use crate::delivery::outbox::{Cursor, Position};
 use crate::delivery::settlement;
 use crate::domain::random;
 use crate::edge::ws::close::Closing;
@@ -44,19 +46,23 @@ pub struct Connection<'a, W> {
     pub receipt: Receipt,
     /// Postgres could not be read: when to try again.
     pub catch_up_at: Option<Instant>,
+    /// The past of the database that this connection's events belong to.
+    pub epoch: Option<EpochId>,
+    /// The takeovers that this connection has looked at.
+    pub takeovers: u64,
 }
 
 impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     pub async fn run<R: AsyncRead + Unpin>(
         &mut self,
         reader: &mut Reader<R>,
-        since: Option<i64>,
+        seen: Cursor,
     ) -> Result<Never, End> {
         // A revocation that came while this connection was not yet in the registry.
         if self.sockets.parts.authenticator.revoked().contains(self.mailbox.session) {
             return Err(End::Close(Closing::SessionRevoked));
         }
-        self.begin(since).await?;
+        self.begin(seen).await?;
         self.schedule_tick();
         let mailbox = self.mailbox;
         loop {
@@ -79,13 +85,16 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     }
 
     /// Says welcome, and sends what the client missed.
-    async fn begin(&mut self, since: Option<i64>) -> Result<(), End> {
+    async fn begin(&mut self, seen: Cursor) -> Result<(), End> {
         let unreadable = |error: sqlx::Error| {
             tracing::warn!(%error, "cannot read what a client missed");
             End::Close(Closing::TryLater)
         };
-        let (start, last_seq) =
-            self.sockets.parts.replay.start(self.mailbox.user, since).await.map_err(unreadable)?;
+        // Before the read: one that comes after it is looked at again.
+        self.takeovers = self.sockets.parts.replay.takeovers();
+        let (start, Position { last_seq, epoch, .. }) =
+            self.sockets.parts.replay.start(self.mailbox.user, seen).await.map_err(unreadable)?;
+        self.epoch = epoch;
         if self.receipt == Receipt::Ack {
             self.write(&self.welcome(last_seq).frame()).await?;
         }
@@ -123,6 +132,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             connection_id: self.mailbox.connection,
             node: self.sockets.parts.node,
             seq,
+            epoch: self.epoch,
             heartbeat_ms: config.heartbeat_ms,
             limits: WelcomeLimits {
                 message_bytes_max: config.message_bytes_max,
@@ -171,6 +181,9 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             let now = Instant::now();
             let actions = self.session.on_tick(now);
             self.perform(actions).await?;
+            if self.takeovers != self.sockets.parts.replay.takeovers() {
+                self.compare_past().await?;
+            }
             if self.catch_up_at.is_some_and(|at| at <= now) {
                 self.catch_up().await?;
             }
@@ -185,6 +198,36 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             self.catch_up().await?;
         }
         Ok(())
+    }
+
+    /// Another server took over, or a backup was restored. A client that saw what is no more is told to read the
+    /// state, and begins anew: its numbers stand for other events now.
+    async fn compare_past(&mut self) -> Result<(), End> {
+        let replay = &self.sockets.parts.replay;
+        let takeovers = replay.takeovers();
+        let sent = Cursor { since: Some(self.session.sent_seq()), epoch: self.epoch };
+        match replay.start(self.mailbox.user, sent).await {
+            Ok((Start::Resync { reason, last_seq }, _)) => {
+                self.resync(reason, last_seq).await?;
+                Err(End::Close(Farewell::Leaving.into()))
+            }
+            Ok((_, position)) => {
+                (self.takeovers, self.epoch) = (takeovers, position.epoch);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot compare with the database that took over; will try again");
+                self.read_again_later();
+                Ok(())
+            }
+        }
+    }
+
+    fn read_again_later(&mut self) {
+        // Not all at once, when Postgres is just back.
+        let wait = CATCH_UP_RETRY + random::jitter(CATCH_UP_RETRY);
+        self.catch_up_at = Some(Instant::now() + wait);
+        self.schedule_tick();
     }
 
     /// The events that directly continue what was sent; what lies behind a gap is read from Postgres.
@@ -210,10 +253,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::warn!(%error, "cannot read what a connection lacks; will try again");
-                    // Not all at once, when Postgres is just back.
-                    let wait = CATCH_UP_RETRY + random::jitter(CATCH_UP_RETRY);
-                    self.catch_up_at = Some(Instant::now() + wait);
-                    self.schedule_tick();
+                    self.read_again_later();
                     return Ok(());
                 }
             };

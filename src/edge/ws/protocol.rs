@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
+use crate::db::EpochId;
 use crate::delivery::event::text_frame;
 use crate::domain::ids::{ConnectionId, NodeId};
 use crate::edge::ws::json::FlatObject;
@@ -22,11 +24,12 @@ pub enum Command {
     Auth(Auth),
 }
 
-/// The token, in the first frame or as a renewal; `since` and `deviceId` count only in the first.
+/// The token, in the first frame or as a renewal; `since`, `epoch` and `deviceId` count only in the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     pub token: String,
     pub since: Option<i64>,
+    pub epoch: Option<Uuid>,
     pub device: Option<String>,
 }
 
@@ -74,6 +77,7 @@ fn command(object: &FlatObject<'_>) -> Result<Command, CommandError> {
         "AUTH" => Ok(Command::Auth(Auth {
             token: needed(object, "token")?,
             since: optional(object, "since")?,
+            epoch: optional(object, "epoch")?,
             device: optional(object, "deviceId")?,
         })),
         _ => Err(CommandError::Unknown),
@@ -110,6 +114,8 @@ pub enum ResyncReason {
     BeyondRetention,
     /// It has seen more than the database knows: that was restored from a backup.
     AheadOfServer,
+    /// What it saw may not be what the database knows: another server took over since, or a backup was restored.
+    AnotherPast,
 }
 
 impl ResyncReason {
@@ -119,6 +125,7 @@ impl ResyncReason {
             Self::TooFarBehind => "too_far_behind",
             Self::BeyondRetention => "beyond_retention",
             Self::AheadOfServer => "ahead_of_server",
+            Self::AnotherPast => "another_past",
         }
     }
 }
@@ -132,6 +139,9 @@ pub enum Reply<'a> {
         node: NodeId,
         /// The last seq of the user's sequence.
         seq: i64,
+        /// The database's past that it belongs to; the client repeats it together with `since`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<EpochId>,
         heartbeat_ms: u64,
         limits: WelcomeLimits,
     },

@@ -3,8 +3,12 @@
 //! The connection is in the registry before its replay starts. Events that are committed meanwhile only tell
 //! it that there is more to read, so the seam between replay and live has neither gap nor repetition.
 
-use crate::db::{PgPool, within_deadline};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::db::{PgPool, Watch, within_deadline};
 use crate::delivery::mailbox::Numbered;
+use crate::delivery::outbox::{Cursor, Position};
 use crate::delivery::{Config, outbox};
 use crate::domain::ids::UserId;
 use crate::edge::ws::protocol::ResyncReason;
@@ -13,9 +17,11 @@ use crate::edge::ws::protocol::ResyncReason;
 #[derive(Clone)]
 pub struct Replay {
     pool: PgPool,
+    database: Arc<Watch>,
     /// A client that missed more is told to resync.
     pub events_max: i64,
     page_events: i64,
+    retention: Duration,
 }
 
 /// Where a new connection starts.
@@ -31,15 +37,26 @@ pub enum Start {
 
 impl Replay {
     #[must_use]
-    pub fn new(pool: PgPool, config: &Config) -> Self {
+    pub fn new(pool: PgPool, database: &Arc<Watch>, config: &Config) -> Self {
+        let database = Arc::clone(database);
         let (events_max, page_events) = (config.replay_events_max.into(), config.replay_page_events.into());
-        Self { pool, events_max, page_events }
+        let retention = config.retention();
+        Self { pool, database, events_max, page_events, retention }
     }
 
-    /// Decides where a connection starts. Also returns the last seq of the user.
-    pub async fn start(&self, user: UserId, since: Option<i64>) -> Result<(Start, i64), sqlx::Error> {
-        let position = within_deadline(outbox::position(&self.pool, user, since.unwrap_or(0))).await?;
-        Ok((start(since, position, self.events_max), position.last_seq))
+    /// Decides where a connection starts. Also returns where the user's sequence stands.
+    pub async fn start(&self, user: UserId, cursor: Cursor) -> Result<(Start, Position), sqlx::Error> {
+        let since = cursor.since.map(|since| since.max(0));
+        let asked = outbox::position(&self.pool, user, Cursor { since, ..cursor }, self.retention);
+        let position = within_deadline(asked).await?;
+        Ok((start(since, position, self.events_max), position))
+    }
+
+    /// How often another past took the place of the one that this node had seen: a connection that has read
+    /// before compares again.
+    #[must_use]
+    pub fn takeovers(&self) -> u64 {
+        self.database.takeovers()
     }
 
     /// The next page after `after`.
@@ -64,12 +81,14 @@ impl Replay {
     }
 }
 
-fn start(since: Option<i64>, position: outbox::Position, events_max: i64) -> Start {
+fn start(since: Option<i64>, position: Position, events_max: i64) -> Start {
     let last_seq = position.last_seq;
-    let Some(since) = since.map(|since| since.max(0)) else { return Start::Unsettled { last_seq } };
+    let Some(since) = since else { return Start::Unsettled { last_seq } };
     let resync = |reason| Start::Resync { reason, last_seq };
     if since > last_seq {
         resync(ResyncReason::AheadOfServer)
+    } else if !position.shares_past {
+        resync(ResyncReason::AnotherPast)
     } else if last_seq - since > events_max {
         resync(ResyncReason::TooFarBehind)
     } else if since < last_seq && position.first_kept_seq != Some(since + 1) {
@@ -82,17 +101,21 @@ fn start(since: Option<i64>, position: outbox::Position, events_max: i64) -> Sta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::outbox::Position;
 
     #[test]
     fn a_start_is_never_a_silent_gap() {
-        let at = |last_seq, first_kept_seq| Position { last_seq, first_kept_seq };
+        let at =
+            |last_seq, first_kept_seq| Position { last_seq, first_kept_seq, epoch: None, shares_past: true };
+        let elsewhere = Position { shares_past: false, ..at(5, Some(4)) };
         let resync = |reason, last_seq| Start::Resync { reason, last_seq };
         let cases = [
             (None, at(5, Some(1)), Start::Unsettled { last_seq: 5 }),
             (Some(5), at(5, None), Start::Resume { after: 5 }),
             (Some(3), at(5, Some(4)), Start::Resume { after: 3 }),
-            (Some(-7), at(0, None), Start::Resume { after: 0 }),
+            (Some(0), at(0, None), Start::Resume { after: 0 }),
+            (Some(3), elsewhere, resync(ResyncReason::AnotherPast, 5)),
+            (None, elsewhere, Start::Unsettled { last_seq: 5 }),
+            (Some(6), elsewhere, resync(ResyncReason::AheadOfServer, 5)),
             (Some(3), at(5, Some(5)), resync(ResyncReason::BeyondRetention, 5)),
             (Some(3), at(5, None), resync(ResyncReason::BeyondRetention, 5)),
             (Some(6), at(5, None), resync(ResyncReason::AheadOfServer, 5)),

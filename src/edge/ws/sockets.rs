@@ -12,8 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::db::EpochId;
 use crate::delivery::mailbox::{Farewell, Mailbox};
 use crate::delivery::membership::Membership;
+use crate::delivery::outbox::Cursor;
 use crate::delivery::registry::Registry;
 use crate::delivery::settlement::Settlement;
 use crate::domain::clock::SharedClock;
@@ -69,8 +71,7 @@ pub enum Credentials {
 pub struct Hello {
     pub credentials: Credentials,
     pub receipt: Receipt,
-    /// The last seq it saw.
-    pub since: Option<i64>,
+    pub seen: Cursor,
     pub device: Option<String>,
 }
 
@@ -167,8 +168,10 @@ impl Sockets {
             writer,
             receipt: hello.receipt,
             catch_up_at: None,
+            epoch: None,
+            takeovers: 0,
         };
-        let end = match connection.run(reader, hello.since).await {
+        let end = match connection.run(reader, hello.seen).await {
             Ok(never) => match never {},
             Err(end) => end,
         };
@@ -209,9 +212,11 @@ impl Sockets {
                 let (Ok(Command::Auth(auth)), _) = protocol::parse(&text) else { return failed };
                 match self.parts.authenticator.verify(&auth.token) {
                     Ok(claims) => {
-                        let since = auth.since.or(hello.since);
+                        let since = auth.since.or(hello.seen.since);
+                        let epoch = auth.epoch.map(EpochId).or(hello.seen.epoch);
+                        let seen = Cursor { since, epoch };
                         let device = auth.device.and_then(device_name).or(hello.device.clone());
-                        Ok((claims, Hello { since, device, ..hello }))
+                        Ok((claims, Hello { seen, device, ..hello }))
                     }
                     Err(_) => failed,
                 }

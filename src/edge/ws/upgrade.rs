@@ -3,6 +3,7 @@
 //! A bad or missing token is accepted here and closed with a reason afterwards, because a browser shows its
 //! page nothing of a refused handshake.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -23,6 +24,8 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
+use crate::db::EpochId;
+use crate::delivery::outbox::Cursor;
 use crate::edge::auth::{Authenticator, bearer_token};
 use crate::edge::http::problem::{ErrorCode, Problem};
 
@@ -31,6 +34,7 @@ use crate::edge::ws::session::Receipt;
 use crate::edge::ws::sockets::{Credentials, Hello, Sockets, device_name};
 
 const SINCE_HEADER: &str = "fanlight-since";
+const EPOCH_HEADER: &str = "fanlight-epoch";
 const TOKEN_PROTOCOL_PREFIX: &str = "bearer.";
 /// RFC 6455 §1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -45,6 +49,7 @@ pub fn routes(sockets: Arc<Sockets>) -> Router {
 struct Parameters {
     token: Option<String>,
     since: Option<String>,
+    epoch: Option<String>,
     device_id: Option<String>,
 }
 
@@ -111,7 +116,13 @@ fn prepare(
     let hello = Hello {
         credentials: credentials(authenticator, headers, &offered, parameters.token.as_deref(), speaks_v1),
         receipt: if speaks_v1 { Receipt::Ack } else { Receipt::Pong },
-        since: since(headers, parameters.since.as_deref())?,
+        seen: Cursor {
+            since: either(headers, SINCE_HEADER, parameters.since.as_deref())
+                .map_err(|()| refusal("`since` must be a whole number"))?,
+            epoch: either(headers, EPOCH_HEADER, parameters.epoch.as_deref())
+                .map_err(|()| refusal("`epoch` must be what `WELCOME` said"))?
+                .map(EpochId),
+        },
         device: parameters.device_id.map(device).transpose()?,
     };
     if speaks_v1 {
@@ -205,15 +216,17 @@ fn credentials(
 }
 
 fn device(name: String) -> Result<String, Problem> {
-    device_name(name).ok_or_else(|| {
-        Problem::new(ErrorCode::BadParameter).detail("`deviceId` must have 1 to 191 characters")
-    })
+    device_name(name).ok_or_else(|| refusal("`deviceId` must have 1 to 191 characters"))
 }
 
-fn since(headers: &HeaderMap, in_query: Option<&str>) -> Result<Option<i64>, Problem> {
-    let in_header = headers.get(SINCE_HEADER).and_then(|value| value.to_str().ok());
-    let refuse = |_| Problem::new(ErrorCode::BadParameter).detail("`since` must be a whole number");
-    in_query.or(in_header).map(str::parse).transpose().map_err(refuse)
+fn refusal(detail: &str) -> Problem {
+    Problem::new(ErrorCode::BadParameter).detail(detail)
+}
+
+/// What the query says, or else the header.
+fn either<T: FromStr>(headers: &HeaderMap, name: &str, in_query: Option<&str>) -> Result<Option<T>, ()> {
+    let in_header = headers.get(name).and_then(|value| value.to_str().ok());
+    in_query.or(in_header).map(str::parse).transpose().map_err(|_| ())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use redis::{ErrorKind, Pipeline, RedisError, Script, ServerErrorKind};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach, wire};
 use crate::domain::ids::NodeId;
@@ -73,8 +74,12 @@ impl RedisBroker {
 
     /// One subscription, from connecting to its end.
     async fn subscribe_once(&self, listener: &Listener) -> Result<(), RedisError> {
+        let mut server = self.link.server();
+        let Some(client) = server.borrow_and_update().as_ref().map(|server| server.client.clone()) else {
+            return Ok(());
+        };
         let connect = async {
-            let mut subscription = self.link.client().get_async_pubsub().await?;
+            let mut subscription = client.get_async_pubsub().await?;
             subscription.subscribe(&[&self.inbox, &self.control]).await?;
             Ok::<_, RedisError>(subscription)
         };
@@ -86,10 +91,12 @@ impl RedisBroker {
         listener(Incoming::Subscribed);
         let mut messages = subscription.into_on_message();
         loop {
-            // Cancel-safe: `StreamExt::next` and `Notify::notified` both are.
+            // Cancel-safe: `StreamExt::next`, `Notify::notified` and `Receiver::changed` all are.
             let message = tokio::select! {
                 message = messages.next() => message,
                 () = self.reconnect.notified() => return Ok(()),
+                // It listens where nobody speaks any more.
+                _ = server.changed() => return Ok(()),
             };
             let Some(message) = message else { return Ok(()) };
             let payload = Bytes::copy_from_slice(message.get_payload_bytes());
@@ -160,11 +167,13 @@ impl Broker for RedisBroker {
 
     async fn listen(&self, listener: Listener) {
         loop {
+            let started = Instant::now();
             if let Err(error) = self.subscribe_once(&listener).await {
                 tracing::debug!(%error, "cannot subscribe");
             }
             metrics::counter!("fanlight_broker_interruptions_total").increment(1);
-            tokio::time::sleep(RECONNECT_DELAY).await;
+            // One that stood for a while is replaced at once: meanwhile this node hears nothing.
+            tokio::time::sleep_until(started + RECONNECT_DELAY).await;
         }
     }
 

@@ -3,37 +3,50 @@
 //! Commands of all tasks are pipelined over one connection. Every call has a deadline, and after a failure
 //! a breaker refuses calls for a moment, so that a Redis that hangs costs its callers nothing. Work in bulk
 //! has connections of its own, from a small pool: on the shared one it would hold up every event behind it.
+//! With Sentinel the link follows the master: [`RedisLink::follow`].
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use bb8_redis::{RedisConnectionManager, bb8};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use redis::io::tcp::TcpSettings;
-use redis::{Client, IntoConnectionInfo as _, RedisError};
-use secrecy::{ExposeSecret as _, SecretString};
+use bb8_redis::bb8;
+use redis::aio::{ConnectionManager, MultiplexedConnection};
+use redis::{ConnectionInfo, ErrorKind, RedisError, ServerErrorKind};
+use secrecy::SecretString;
 use serde::Deserialize;
-use socket2::TcpKeepalive;
+use tokio::sync::{Notify, watch};
+
+mod breaker;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use breaker::Breaker;
+use server::{Locator, Server};
 
 /// Begins every script that says who is connected.
 pub const BELIEF: &str = include_str!("belief.lua");
 
-/// Connections for work in bulk.
-const ASIDE_MAX: u32 = 2;
-/// Bulk work is rare: what it leaves open is closed again.
-const ASIDE_IDLE: Duration = Duration::from_secs(60);
-/// A Redis that acknowledges nothing this long is gone, whatever TCP believes: without it, a host that
-/// vanished would hold our connections for a quarter of an hour.
-const TCP_DEAD_AFTER: Duration = Duration::from_secs(5);
+/// How often the sentinels are asked while nothing fails: a master that they gave up may not know it yet.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two questions while something does.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+/// The sentinels are asked side by side; one that hangs takes a second and a half.
+const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `redis://[user:password@]host:port/db`, or `rediss://` for TLS.
+    /// `redis://[user:password@]host:port/db`, or `rediss://` for TLS. With sentinels, host and port are
+    /// those that they name.
     pub url: SecretString,
+    /// `redis://[user:password@]host:26379` of each sentinel; empty without Sentinel.
+    pub sentinels: Vec<SecretString>,
+    /// What the sentinels call the master.
+    pub sentinel_master: String,
     /// Begins every key and channel, so that several clusters can share one Redis.
     pub key_prefix: String,
     /// How long one command may take.
@@ -55,6 +68,7 @@ impl Config {
         if self.key_prefix.is_empty() || self.key_prefix.contains([':', ' ', '\n']) {
             bail!("redis.key_prefix must be a word without colons and spaces");
         }
+        server::check(self)?;
         if self.command_timeout_ms == 0 || self.connect_timeout_ms == 0 {
             bail!("redis.command_timeout_ms and redis.connect_timeout_ms must be at least 1");
         }
@@ -76,6 +90,8 @@ impl Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RedisFailure {
+    #[error("the sentinels have named no master yet")]
+    NoServer,
     #[error("no answer within the deadline")]
     Deadline,
     #[error("not asked, because it failed a moment ago")]
@@ -86,38 +102,45 @@ pub enum RedisFailure {
     Redis(#[from] RedisError),
 }
 
+impl RedisFailure {
+    /// Whether the server refused because it only follows another one.
+    fn is_of_a_follower(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly))
+    }
+}
+
 /// Cheap to clone; all clones share one connection and one breaker.
 #[derive(Clone)]
-pub struct RedisLink {
-    client: Client,
-    commands: ConnectionManager,
-    aside: bb8::Pool<RedisConnectionManager>,
-    config: Arc<Config>,
-    breaker: Arc<Breaker>,
+pub struct RedisLink(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    breaker: Breaker,
+    /// The Redis in use; none until the sentinels have named one.
+    server: watch::Sender<Option<Server>>,
+    /// A command failed: the master may be another one now.
+    doubted: Notify,
+    /// The server said that it only follows another one.
+    demoted: AtomicBool,
 }
 
 impl RedisLink {
     /// Does not connect yet: a node starts while Redis is away.
     ///
     /// # Errors
-    /// When the URL cannot be parsed.
+    /// When a URL cannot be parsed.
     pub fn new(config: Config) -> Result<Self, RedisError> {
-        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-        let command_timeout = Duration::from_millis(config.command_timeout_ms);
-        let info = config.url.expose_secret().into_connection_info()?.set_tcp_settings(tcp_settings());
-        let client = Client::open(info.clone())?;
-        let settings = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(connect_timeout))
-            .set_response_timeout(Some(command_timeout))
-            .set_number_of_retries(0)
-            .set_pipeline_buffer_size(1024);
-        let commands = ConnectionManager::new_lazy_with_config(client.clone(), settings)?;
-        let aside = bb8::Pool::builder()
-            .max_size(ASIDE_MAX)
-            .connection_timeout(connect_timeout)
-            .idle_timeout(Some(ASIDE_IDLE))
-            .build_unchecked(RedisConnectionManager::new(info)?);
-        Ok(Self { client, commands, aside, config: Arc::new(config), breaker: Arc::default() })
+        let server = match Locator::new(&config)? {
+            Locator::Fixed(info) => Some(Server::new(info, &config)?),
+            Locator::Sentinels { .. } => None,
+        };
+        Ok(Self(Arc::new(Inner {
+            config,
+            breaker: Breaker::default(),
+            server: watch::Sender::new(server),
+            doubted: Notify::new(),
+            demoted: AtomicBool::new(false),
+        })))
     }
 
     /// A link for tests, patient with a busy machine.
@@ -125,6 +148,8 @@ impl RedisLink {
     pub fn for_test(url: &str, key_prefix: &str) -> Self {
         Self::new(Config {
             url: url.to_owned().into(),
+            sentinels: Vec::new(),
+            sentinel_master: String::new(),
             key_prefix: key_prefix.to_owned(),
             command_timeout_ms: 5_000,
             connect_timeout_ms: 5_000,
@@ -135,31 +160,68 @@ impl RedisLink {
         .expect("a test passes a valid URL")
     }
 
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
+    #[cfg(test)]
+    pub fn client(&self) -> redis::Client {
+        self.current().expect("a test's server is at a fixed address").client
     }
 
     #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The Redis in use, and that it is another one from now on. A subscription belongs to one of them.
+    #[must_use]
+    pub fn server(&self) -> watch::Receiver<Option<Server>> {
+        self.0.server.subscribe()
+    }
+
+    /// Moves to another Redis when the sentinels name another master, and to new connections when the server at
+    /// the configured address only follows another one, because the address may lead elsewhere by now. Forever.
+    ///
+    /// # Errors
+    /// When a URL cannot be parsed.
+    pub async fn follow(&self) -> Result<Infallible, RedisError> {
+        let mut locator = Locator::new(self.config())?;
+        loop {
+            match tokio::time::timeout(LOOK_DEADLINE, locator.find()).await {
+                Ok(Ok(found)) => self.use_server(found)?,
+                Ok(Err(error)) => missed_master(&error),
+                Err(elapsed) => missed_master(&elapsed),
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+            // Cancel-safe: a lost notification is repeated by the timer.
+            let _timer = tokio::time::timeout(LOOK_INTERVAL, self.0.doubted.notified()).await;
+        }
+    }
+
+    fn use_server(&self, found: ConnectionInfo) -> Result<(), RedisError> {
+        let demoted = self.0.demoted.swap(false, Ordering::Relaxed);
+        let same = self.0.server.borrow().as_ref().is_some_and(|server| server.address() == found.addr());
+        if same && !demoted {
+            return Ok(());
+        }
+        tracing::info!(redis.address = %found.addr(), "redis");
+        metrics::counter!("fanlight_redis_moves_total").increment(1);
+        self.0.server.send_replace(Some(Server::new(found, self.config())?));
+        Ok(())
     }
 
     /// When some node was seen last, and since when there was no gap.
     #[must_use]
     pub fn pulse_key(&self) -> String {
-        format!("{}:pulse", self.config.key_prefix)
+        format!("{}:pulse", self.config().key_prefix)
     }
 
     /// `prefix:kind:id`
     pub fn key(&self, kind: &str, id: impl std::fmt::Display) -> String {
-        format!("{}:{kind}:{id}", self.config.key_prefix)
+        format!("{}:{kind}:{id}", self.0.config.key_prefix)
     }
 
     /// Whether the last command succeeded.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        !self.breaker.is_open()
+        !self.0.breaker.is_open()
     }
 
     /// Runs `command` within the deadline, unless the breaker is open.
@@ -174,7 +236,7 @@ impl RedisLink {
     where
         F: Future<Output = Result<T, RedisError>>,
     {
-        if self.breaker.is_open() {
+        if self.0.breaker.is_open() {
             return Err(RedisFailure::BreakerOpen);
         }
         self.probe(name, command).await
@@ -193,16 +255,19 @@ impl RedisLink {
     where
         F: Future<Output = Result<T, RedisError>>,
     {
-        if self.breaker.is_open() {
+        if self.0.breaker.is_open() {
             return Err(RedisFailure::BreakerOpen);
         }
         let started = Instant::now();
-        let result = match self.aside.get().await {
-            Ok(connection) => self.within_deadline(command(connection.clone())).await,
-            Err(bb8::RunError::User(error)) => Err(RedisFailure::Redis(error)),
-            Err(bb8::RunError::TimedOut) => Err(RedisFailure::PoolExhausted),
+        let result = match self.current() {
+            Ok(server) => match server.aside.get().await {
+                Ok(connection) => self.within_deadline(command(connection.clone())).await,
+                Err(bb8::RunError::User(error)) => Err(RedisFailure::Redis(error)),
+                Err(bb8::RunError::TimedOut) => Err(RedisFailure::PoolExhausted),
+            },
+            Err(failure) => Err(failure),
         };
-        observe(name, &result, started);
+        self.observe(name, &result, started);
         result
     }
 
@@ -219,9 +284,12 @@ impl RedisLink {
         F: Future<Output = Result<T, RedisError>>,
     {
         let started = Instant::now();
-        let result = self.within_deadline(command(self.commands.clone())).await;
-        observe(name, &result, started);
-        self.breaker.record(result.is_ok(), Duration::from_millis(self.config.breaker_ms));
+        let result = match self.current() {
+            Ok(server) => self.within_deadline(command(server.commands)).await,
+            Err(failure) => Err(failure),
+        };
+        self.observe(name, &result, started);
+        self.0.breaker.record(result.is_ok(), Duration::from_millis(self.0.config.breaker_ms));
         result
     }
 
@@ -229,7 +297,7 @@ impl RedisLink {
         &self,
         command: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisFailure> {
-        let deadline = Duration::from_millis(self.config.command_timeout_ms);
+        let deadline = Duration::from_millis(self.0.config.command_timeout_ms);
         match tokio::time::timeout(deadline, command).await {
             Ok(Ok(value)) => Ok(value),
             // The connection has the same deadline, and may be the first to notice.
@@ -238,44 +306,31 @@ impl RedisLink {
             Err(_) => Err(RedisFailure::Deadline),
         }
     }
-}
 
-fn observe<T>(name: &'static str, result: &Result<T, RedisFailure>, started: Instant) {
-    let outcome = match result {
-        Ok(_) => "ok",
-        Err(RedisFailure::Deadline) => "deadline",
-        Err(_) => "error",
-    };
-    metrics::counter!("fanlight_redis_commands_total", "command" => name, "outcome" => outcome).increment(1);
-    metrics::histogram!("fanlight_redis_command_duration_seconds", "command" => name)
-        .record(started.elapsed());
-}
-
-fn tcp_settings() -> TcpSettings {
-    let keepalive = TcpKeepalive::new().with_time(TCP_DEAD_AFTER).with_interval(TCP_DEAD_AFTER / 5);
-    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(TCP_DEAD_AFTER)
-}
-
-/// Open until a moment in time, counted in milliseconds since the first use.
-#[derive(Default)]
-struct Breaker {
-    open_until: AtomicU64,
-    epoch: std::sync::OnceLock<Instant>,
-}
-
-impl Breaker {
-    fn now(&self) -> u64 {
-        let epoch = self.epoch.get_or_init(Instant::now);
-        u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn current(&self) -> Result<Server, RedisFailure> {
+        self.0.server.borrow().clone().ok_or(RedisFailure::NoServer)
     }
 
-    fn is_open(&self) -> bool {
-        self.open_until.load(Ordering::Relaxed) > self.now()
+    fn observe<T>(&self, name: &'static str, result: &Result<T, RedisFailure>, started: Instant) {
+        let outcome = match result {
+            Ok(_) => "ok",
+            Err(RedisFailure::Deadline) => "deadline",
+            Err(_) => "error",
+        };
+        metrics::counter!("fanlight_redis_commands_total", "command" => name, "outcome" => outcome)
+            .increment(1);
+        metrics::histogram!("fanlight_redis_command_duration_seconds", "command" => name)
+            .record(started.elapsed());
+        if let Err(failure) = result {
+            if failure.is_of_a_follower() {
+                self.0.demoted.store(true, Ordering::Relaxed);
+            }
+            self.0.doubted.notify_one();
+        }
     }
+}
 
-    fn record(&self, succeeded: bool, rest: Duration) {
-        let rest = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
-        let until = if succeeded { 0 } else { self.now().saturating_add(rest) };
-        self.open_until.store(until, Ordering::Relaxed);
-    }
+fn missed_master(error: &dyn std::fmt::Display) {
+    metrics::counter!("fanlight_redis_lookup_failures_total").increment(1);
+    tracing::debug!(%error, "cannot find the redis to use");
 }

@@ -138,7 +138,7 @@ async fn sockets_of(
         node,
         config,
         settlement: Settlement::new(delivery.settled_by),
-        replay: ws::Replay::new(pool, &delivery),
+        replay: ws::Replay::new(pool, &Arc::default(), &delivery),
         authenticator: Arc::clone(authenticator),
         registry,
         membership,

@@ -279,13 +279,37 @@ async fn google_refuses_an_assertion_of_a_stranger_or_of_the_wrong_time() {
 #[tokio::test]
 async fn a_lost_connection_is_tried_again_and_its_push_may_have_been_taken() {
     let bench = bench().await;
-    for cut in [Cut::Close, Cut::Reset] {
+    for cut in [Cut::Close, Cut::Reset, Cut::Midway] {
         bench.reply(ReplyScript { cut: Some(cut), ..ReplyScript::default() });
         let retry = PushError::Retry { after: None, reason: "connection_failed" };
         assert_eq!(bench.send("phone").await, Err(retry), "{cut:?}");
     }
-    assert_eq!(bench.outcomes(), ["accepted", "accepted"]);
+    assert_eq!(bench.outcomes(), ["accepted", "accepted", "accepted"]);
     bench.send("phone").await.unwrap();
+}
+
+/// Google ends its connections now and then, in order. As in production, all sends share one HTTP/2 connection.
+#[tokio::test]
+async fn a_connection_that_is_told_to_go_costs_no_push() {
+    const SENDS: usize = 200;
+    let bench = bench().await;
+    let http = Client::builder().http2_prior_knowledge();
+    let gateway = FcmGateway::over(http, &settings(&bench.fake), bench.clock.clone()).unwrap();
+    gateway.send(&push("first")).await.unwrap();
+    bench.fake.script(Script { latency_ms: Some(fcm::Latency { min: 0, max: 20 }), ..Script::default() });
+
+    let sends = join_all((0..SENDS).map(async |number| {
+        // So that some are asked before, some while and some after the connection goes.
+        if number % 20 == 10 {
+            bench.fake.script(Script { goaway: true, ..Script::default() });
+            tokio::task::yield_now().await;
+        }
+        gateway.send(&push("phone")).await
+    }));
+
+    let refused: Vec<_> = sends.await.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused, []);
+    assert_eq!(bench.outcomes().len(), 1 + SENDS, "none was sent twice");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
@@ -14,10 +15,17 @@ use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+mod watch;
+
 pub use sqlx::postgres::{PgConnection, PgPool};
+pub use watch::{EpochId, Watch};
 
 /// A connection that answered so lately is taken for alive. It was tested when it was given back, too.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+/// A connection on which a question was left unanswered has this long to prove itself while the server does not
+/// answer others either. The pool's own test waits until TCP gives up, and holds a place all the while.
+const PROOF_DEADLINE: Duration = Duration::from_secs(2);
 
 /// No background job waits longer for an answer, whatever became of the server or of the way to it.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
@@ -57,15 +65,46 @@ impl Config {
     }
 }
 
-/// Opens the pool. Connects lazily: a node starts, and says so in `/readyz`, while Postgres is away.
+/// Opens a pool for maintenance: of any server, with any schema.
 ///
 /// # Errors
 /// When the URL cannot be parsed.
 pub fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(config.url.expose_secret())?
+    Ok(pool_options(config).connect_lazy_with(connect_options(config)?))
+}
+
+/// Opens the pool of a node. Connects lazily: a node starts, and says so in `/readyz`, while Postgres is away.
+/// Refuses a server that only follows another one, and tells `watch` of every other.
+///
+/// # Errors
+/// When the URL cannot be parsed.
+pub fn watched_pool(config: &Config, watch: &Arc<Watch>) -> Result<PgPool, sqlx::Error> {
+    let (connected, released) = (Arc::clone(watch), Arc::clone(watch));
+    Ok(pool_options(config)
+        .after_connect(move |connection, _| {
+            let watch = Arc::clone(&connected);
+            Box::pin(async move { watch.enter(connection).await })
+        })
+        .after_release(move |connection, _| {
+            let answers = released.answers();
+            Box::pin(async move {
+                if !answers {
+                    prove(connection).await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(connect_options(config)?))
+}
+
+fn connect_options(config: &Config) -> Result<PgConnectOptions, sqlx::Error> {
+    Ok(PgConnectOptions::from_str(config.url.expose_secret())?
         .application_name("fanlight")
-        .options([("statement_timeout", config.statement_timeout_ms.to_string())]);
-    Ok(PgPoolOptions::new()
+        .options([("statement_timeout", config.statement_timeout_ms.to_string())]))
+}
+
+fn pool_options(config: &Config) -> PgPoolOptions {
+    PgPoolOptions::new()
         .max_connections(config.connections_max)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         // The pool's own test is a round trip before every statement.
@@ -78,7 +117,14 @@ pub fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
                 Ok(true)
             })
         })
-        .connect_lazy_with(options))
+}
+
+async fn prove(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    tokio::time::timeout(PROOF_DEADLINE, connection.ping()).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// Brings the schema up to date. Safe to run from several nodes at once: the migrator takes a lock.
@@ -97,9 +143,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 pub async fn within_deadline<T>(
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(ANSWER_DEADLINE, work)
-        .await
-        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    tokio::time::timeout(ANSWER_DEADLINE, work).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// Whether the error means "Postgres cannot answer now", and the same call may succeed later.

@@ -1,0 +1,140 @@
+//! Which Redis to use, and the connections to it: the one at the configured address, or the one that the
+//! sentinels call master.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use bb8_redis::{RedisConnectionManager, bb8};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::sentinel::{Sentinel, SentinelNodeConnectionInfo};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, TlsMode};
+use secrecy::{ExposeSecret as _, SecretString};
+use socket2::TcpKeepalive;
+
+use super::Config;
+
+/// Connections for work in bulk.
+const ASIDE_MAX: u32 = 2;
+/// Bulk work is rare: what it leaves open is closed again.
+const ASIDE_IDLE: Duration = Duration::from_secs(60);
+/// A Redis that acknowledges nothing this long is gone, whatever TCP believes: without it, a host that
+/// vanished would hold our connections for a quarter of an hour.
+const TCP_DEAD_AFTER: Duration = Duration::from_secs(5);
+
+/// One Redis, and the connections to it. Cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    pub client: Client,
+    pub commands: ConnectionManager,
+    pub aside: bb8::Pool<RedisConnectionManager>,
+}
+
+impl Server {
+    /// Does not connect yet.
+    ///
+    /// # Errors
+    /// When the address is not one that can be connected to.
+    pub fn new(info: ConnectionInfo, config: &Config) -> Result<Self, RedisError> {
+        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
+        let client = Client::open(info.clone())?;
+        let settings = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(connect_timeout))
+            .set_response_timeout(Some(Duration::from_millis(config.command_timeout_ms)))
+            .set_number_of_retries(0)
+            .set_pipeline_buffer_size(1024);
+        let commands = ConnectionManager::new_lazy_with_config(client.clone(), settings)?;
+        let aside = bb8::Pool::builder()
+            .max_size(ASIDE_MAX)
+            .connection_timeout(connect_timeout)
+            .idle_timeout(Some(ASIDE_IDLE))
+            .build_unchecked(RedisConnectionManager::new(info)?);
+        Ok(Self { client, commands, aside })
+    }
+
+    pub fn address(&self) -> &ConnectionAddr {
+        self.client.get_connection_info().addr()
+    }
+}
+
+/// Finds the server to use.
+pub enum Locator {
+    Fixed(ConnectionInfo),
+    Sentinels {
+        sentinels: Box<Sentinel>,
+        master: String,
+        /// How to speak to the master, wherever it is.
+        login: SentinelNodeConnectionInfo,
+    },
+}
+
+impl Locator {
+    /// # Errors
+    /// When a URL cannot be parsed.
+    pub fn new(config: &Config) -> Result<Self, RedisError> {
+        let server = parse(&config.url)?;
+        if config.sentinels.is_empty() {
+            return Ok(Self::Fixed(server));
+        }
+        let sentinels = config.sentinels.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let mut login = SentinelNodeConnectionInfo::default()
+            .set_redis_connection_info(server.redis_settings().clone())
+            .set_tcp_settings(tcp_settings());
+        if let ConnectionAddr::TcpTls { insecure, .. } = server.addr() {
+            login = login.set_tls_mode(if *insecure { TlsMode::Insecure } else { TlsMode::Secure });
+        }
+        let sentinels = Box::new(Sentinel::build(sentinels)?);
+        Ok(Self::Sentinels { sentinels, master: config.sentinel_master.clone(), login })
+    }
+
+    /// Asks the sentinels who the master is, and the master whether that is so.
+    ///
+    /// # Errors
+    /// When no sentinel answers, or none knows a master that is well: there may be one soon.
+    pub async fn find(&mut self) -> Result<ConnectionInfo, RedisError> {
+        match self {
+            Self::Fixed(server) => Ok(server.clone()),
+            Self::Sentinels { sentinels, master, login } => {
+                Ok(sentinels.async_master_for(master, Some(login)).await?.get_connection_info().clone())
+            }
+        }
+    }
+}
+
+/// Refuses addresses that contradict each other.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    // What is wrong with a URL is not repeated: it may hold a password.
+    let Ok(server) = parse(&config.url) else { bail!("redis.url is not a URL of Redis") };
+    if config.sentinels.is_empty() {
+        return Ok(());
+    }
+    if config.sentinel_master.is_empty() || config.sentinel_master.contains(char::is_whitespace) {
+        bail!("redis.sentinel_master must be the name that redis.sentinels have for the master");
+    }
+    if matches!(server.addr(), ConnectionAddr::Unix(_)) {
+        bail!("redis.url must not be a unix socket: redis.sentinels name the master's host");
+    }
+    let mut known: Vec<ConnectionAddr> = Vec::new();
+    for url in &config.sentinels {
+        let Ok(sentinel) = parse(url) else { bail!("redis.sentinels holds what is not a URL of Redis") };
+        if sentinel.redis_settings().db() != 0 {
+            bail!(
+                "redis.sentinels must not name a database: a sentinel has none, redis.url says which one to use"
+            );
+        }
+        if known.contains(sentinel.addr()) {
+            bail!("redis.sentinels names {} twice", sentinel.addr());
+        }
+        known.push(sentinel.addr().clone());
+    }
+    Ok(())
+}
+
+fn parse(url: &SecretString) -> Result<ConnectionInfo, RedisError> {
+    Ok(url.expose_secret().into_connection_info()?.set_tcp_settings(tcp_settings()))
+}
+
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(TCP_DEAD_AFTER).with_interval(TCP_DEAD_AFTER / 5);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(TCP_DEAD_AFTER)
+}
