@@ -9,7 +9,6 @@ use super::cluster::Cluster;
 use crate::config::Config;
 use crate::domain::clock::{Clock as _, SystemClock};
 use crate::domain::ids::{DeviceTokenId, SessionId, UserId};
-use crate::serve::install_crypto;
 
 /// Somebody with a token.
 #[derive(Clone, Debug)]
@@ -28,7 +27,7 @@ pub async fn people(
     count: usize,
     ttl: Duration,
 ) -> anyhow::Result<Vec<Person>> {
-    install_crypto();
+    let _already = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     // The keys as the nodes have them; this process signs as they would.
     let keys = Config::load(Some(&cluster.state.path().join("fanlight.toml")))?.auth.key_ring()?;
     let mint = |id| keys.mint(id, SessionId::generate(), SystemClock.now(), ttl);
