@@ -90,7 +90,7 @@ async fn sentinel(
          sentinel failover-timeout {MASTER} {FAILOVER_TIMEOUT_MS}\n"
     );
     if !password.is_empty() {
-        settings += &format!("sentinel auth-pass {MASTER} {password}\n");
+        settings.extend(["sentinel auth-pass ", MASTER, " ", password, "\n"]);
     }
     // A sentinel writes what it learns into its configuration.
     let file = state.folder(&name)?.join("sentinel.conf");
