@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
+use fanlight::dev::people::{self, Person};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use sqlx::PgPool;
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 mod holders;
 mod stage;
 
-use stage::{Person, TEXT, Wire, address};
+use stage::{TEXT, TOKEN_TTL, Wire, address};
 
 /// The allocator of the product, for the servers it is compared with.
 #[cfg(feature = "jemalloc")]
@@ -61,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
     let options = ClusterOptions { nodes: 1, ..ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight")) };
     let cluster = Cluster::start(options).await?;
     let pool = PgPool::connect(&cluster.postgres_url()).await?;
-    let people = stage::people(&cluster, &pool, MANY).await?;
+    let people = people::people(&cluster, &pool, MANY, TOKEN_TTL).await?;
     let node = &cluster.nodes[0];
     let server = Server { name: "fanlight", pid: node.process.pid(), address: address(&node.http())? };
     let slope = measure(&server, Some(&people)).await?;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
+use fanlight::dev::people::{self, Person};
 use fanlight::dev::state::StateDir;
 use parking_lot::Mutex;
 use sqlx::PgPool;
@@ -26,7 +27,7 @@ mod floor;
 mod stage;
 
 use floor::Floor;
-use stage::{Person, Wire, address};
+use stage::{TOKEN_TTL, Wire, address};
 
 /// As many as a node has connections to Postgres.
 const COUPLES: usize = 20;
@@ -146,10 +147,10 @@ impl Path {
         tasks: &mut JoinSet<()>,
     ) -> anyhow::Result<Self> {
         let mut path = Self::new(name);
-        let people = stage::people(cluster, pool, COUPLES * 2).await?;
+        let people = people::people(cluster, pool, COUPLES * 2, TOKEN_TTL).await?;
         let (actors, partners) = people.split_at(COUPLES);
         for (actor, partner) in actors.iter().zip(partners) {
-            link(pool, actor, partner).await?;
+            people::link(pool, actor, partner).await?;
             let mut own = Wire::connect(first, Ipv4Addr::LOCALHOST).await?;
             own.open("/ws", &actor.token).await?;
             let mut other = Wire::connect(second, Ipv4Addr::LOCALHOST).await?;
@@ -304,17 +305,6 @@ fn change(actor: &Person, status: &str) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
-}
-
-async fn link(pool: &PgPool, actor: &Person, partner: &Person) -> anyhow::Result<()> {
-    sqlx::query(
-        "INSERT INTO partners (user_id, partner_id, linked_at) VALUES ($1, $2, now()), ($2, $1, now())",
-    )
-    .bind(actor.id.0)
-    .bind(partner.id.0)
-    .execute(pool)
-    .await?;
-    Ok(())
 }
 
 fn percentile(values: impl Iterator<Item = f64>, share: f64) -> f64 {

@@ -18,7 +18,7 @@
 //! # The layers
 //!
 //! `app → features → edge → delivery → ports → domain`, never back; a test enforces it. [`app`] puts a node
-//! together, [`config`] holds its settings, [`shutdown`] every task. [`dev`] is a whole cluster on one machine.
+//! together, [`serve`] runs it, [`config`] holds its settings, [`shutdown`] every task. [`dev`] is a whole cluster on one machine.
 
 pub mod app;
 pub mod config;
@@ -32,5 +32,7 @@ pub mod failpoint;
 pub mod features;
 pub mod openapi;
 pub mod ports;
+pub mod seeded_bug;
+pub mod serve;
 pub mod shutdown;
 pub mod telemetry;

@@ -6,16 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use fanlight::app::App;
 use fanlight::config::{self, Config};
 use fanlight::domain::clock::{Clock as _, SystemClock};
 use fanlight::domain::ids::{SessionId, UserId};
 use fanlight::domain::tokens::{self, KeyAlgorithm};
-use fanlight::shutdown::Shutdown;
-use fanlight::{db, openapi, telemetry};
-use tokio::signal::unix::{SignalKind, signal};
+use fanlight::serve::{install_crypto, serve};
+use fanlight::{db, openapi};
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -148,50 +145,6 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             println!("{}", openapi::document().to_pretty_json()?);
             Ok(())
         }
-    }
-}
-
-/// Several crates bring a provider of cryptography; this says which one they all use.
-fn install_crypto() {
-    // Fails only if one is installed already, and then that one is as good.
-    let _already = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let _already = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-}
-
-async fn serve(config: Config, migrate: bool) -> anyhow::Result<()> {
-    telemetry::start_logs(&config.log)?;
-    raise_file_limit();
-    if migrate {
-        db::migrate(&db::pool(&config.postgres)?).await.context("cannot bring the schema up to date")?;
-    }
-    let working = Shutdown::new();
-    let metrics = telemetry::start_metrics(&working)?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let app = App::start(config, metrics, working)?;
-    // Cancel-safe: signals and the stop token only say that something happened.
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = app.asked_to_stop() => {}
-    }
-    // Cancel-safe: the second signal means "now".
-    tokio::select! {
-        () = app.stop() => Ok(()),
-        _ = terminate.recv() => anyhow::bail!("stopped at once, at the second signal"),
-        _ = interrupt.recv() => anyhow::bail!("stopped at once, at the second signal"),
-    }
-}
-
-/// A socket is a file: the soft limit that most systems set is too low for a node.
-fn raise_file_limit() {
-    const ENOUGH: u64 = 65_536;
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < ENOUGH => {
-            tracing::warn!(files.max = limit, "this system allows few open files, and so few connections");
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
 }
 

@@ -26,6 +26,7 @@ const BANNED_NAMES: &[&str] =
 
 /// Who may import whom: each only what stands further down.
 const LAYERS: &[(&str, u8)] = &[
+    ("serve", 8),
     ("app", 7),
     ("dev", 7),
     ("openapi", 6),
@@ -37,9 +38,9 @@ const LAYERS: &[(&str, u8)] = &[
 ];
 /// What everybody may use, and what these may use of ours themselves.
 const FOUNDATIONS: &[(&str, &[&str])] =
-    &[("db", &[]), ("shutdown", &[]), ("failpoint", &[]), ("telemetry", &["shutdown"])];
+    &[("db", &[]), ("shutdown", &[]), ("failpoint", &[]), ("seeded_bug", &[]), ("telemetry", &["shutdown"])];
 /// Knows the settings of every part; only who starts parts may know it.
-const CONFIG_READERS: &[&str] = &["app", "dev", "main"];
+const CONFIG_READERS: &[&str] = &["app", "dev", "main", "serve"];
 
 struct Source {
     /// From the root of the repository.
@@ -102,7 +103,7 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 fn sources() -> Vec<Source> {
-    let paths = files("src", "rs").into_iter().chain(files("tests", "rs"));
+    let paths = ["src", "tests", "chaos"].into_iter().flat_map(|folder| files(folder, "rs"));
     let read = paths.map(|path| Source {
         path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(),
         text: fs::read_to_string(&path).unwrap(),

@@ -1,4 +1,4 @@
-//! People in a cluster's database, and clients so light that they are not what is measured.
+//! Clients so light that they are not what is measured.
 //!
 //! A client here is one TCP stream and one buffer: no library between the clock and the bytes.
 
@@ -7,47 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, Bytes, BytesMut};
-use fanlight::config::Config;
-use fanlight::dev::cluster::Cluster;
-use fanlight::domain::clock::{Clock as _, SystemClock};
-use fanlight::domain::ids::{SessionId, UserId};
-use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use uuid::Uuid;
 
-const TOKEN_TTL: Duration = Duration::from_secs(3_600);
+pub const TOKEN_TTL: Duration = Duration::from_secs(3_600);
 pub const TEXT: u8 = 0x1;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 const MASKED: u8 = 0x80;
-
-/// Somebody with a token.
-pub struct Person {
-    pub id: UserId,
-    pub token: String,
-}
-
-/// Makes people without asking the API: Argon2 would take longer than the measurement.
-pub async fn people(cluster: &Cluster, pool: &PgPool, count: usize) -> anyhow::Result<Vec<Person>> {
-    // The keys as the nodes have them; this process signs as they would.
-    let _already = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-    let keys = Config::load(Some(&cluster.state.path().join("fanlight.toml")))?.auth.key_ring()?;
-    let mint = |id| keys.mint(id, SessionId::generate(), SystemClock.now(), TOKEN_TTL);
-    let people: Vec<Person> = std::iter::repeat_with(UserId::generate)
-        .take(count)
-        .map(|id| Person { id, token: mint(id) })
-        .collect();
-    let ids: Vec<Uuid> = people.iter().map(|person| person.id.0).collect();
-    sqlx::query(
-        "INSERT INTO users (id, email, password_hash, display_name, created_at, updated_at)
-         SELECT id, id || '@example.com', '', 'Somebody', now(), now() FROM unnest($1::uuid[]) AS id",
-    )
-    .bind(ids)
-    .execute(pool)
-    .await?;
-    Ok(people)
-}
 
 /// The address in `http://address`.
 pub fn address(url: &str) -> anyhow::Result<SocketAddr> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::bail;
 use serde::Deserialize;
 
+const COALESCE_WINDOW_MS_MAX: u64 = 60_000;
+
 /// Whose confirmation settles an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,7 +27,7 @@ pub struct Config {
     pub sweep_interval_ms: u64,
     /// Due events that one look takes on.
     pub sweep_batch_max: u32,
-    /// How long a claimed event is left to its worker; longer than any push takes.
+    /// How long a claimed event is left to its worker, who renews it; so late a crash in mid-push is repeated.
     pub claim_lease_ms: u64,
     /// How long confirmations are gathered before they are written.
     pub settle_interval_ms: u64,
@@ -55,6 +57,8 @@ pub struct PushConfig {
     pub backoff_max_ms: u64,
     /// After this long without success a push is given up, and the event waits for the next connect.
     pub give_up_minutes: u64,
+    /// After a push, how long what replaces it on the device waits, to be pushed together.
+    pub coalesce_window_ms: u64,
 }
 
 impl Config {
@@ -80,14 +84,20 @@ impl Config {
         if self.sweep_interval_ms == 0 || self.sweep_interval_ms >= self.ack_deadline_ms {
             bail!("delivery.sweep_interval_ms must be at least 1 and less than delivery.ack_deadline_ms");
         }
-        if self.claim_lease_ms == 0 || self.retention_hours == 0 || self.reconcile_interval_ms == 0 {
-            bail!(
-                "delivery.claim_lease_ms, delivery.retention_hours and delivery.reconcile_interval_ms must be at least 1"
-            );
+        if self.claim_lease_ms < 1_000 {
+            bail!("delivery.claim_lease_ms must be at least 1000: a worker must have the time to renew it");
+        }
+        if self.retention_hours == 0 || self.reconcile_interval_ms == 0 {
+            bail!("delivery.retention_hours and delivery.reconcile_interval_ms must be at least 1");
         }
         if self.settle_interval_ms >= 1_000 {
             bail!(
                 "delivery.settle_interval_ms must be less than 1000: an event not settled by then is routed again"
+            );
+        }
+        if self.push.coalesce_window_ms > COALESCE_WINDOW_MS_MAX {
+            bail!(
+                "delivery.push.coalesce_window_ms must be at most {COALESCE_WINDOW_MS_MAX}: so late is news told"
             );
         }
         if self.push.backoff_first_ms == 0 || self.push.backoff_first_ms > self.push.backoff_max_ms {

@@ -16,6 +16,8 @@ pub struct DeviceToken {
     pub platform: Platform,
     /// A language tag such as `da` or `pt-BR`.
     pub locale: String,
+    /// When the device registered it: a later registration is another token, even if it reads the same.
+    pub registered_at: Timestamp,
 }
 
 #[async_trait]
@@ -23,12 +25,7 @@ pub trait DeviceTokens: Send + Sync {
     /// The user's active tokens.
     async fn active(&self, user: UserId) -> Result<Vec<DeviceToken>, sqlx::Error>;
 
-    /// Retires a token that FCM called dead, unless the device has registered it again since
-    /// `attempted_at`. Returns whether it was retired.
-    async fn retire(
-        &self,
-        token: DeviceTokenId,
-        reason: &'static str,
-        attempted_at: Timestamp,
-    ) -> Result<bool, sqlx::Error>;
+    /// Retires a token that FCM called dead, unless the device has registered again since it was read. Returns
+    /// whether it was retired.
+    async fn retire(&self, token: &DeviceToken, reason: &'static str) -> Result<bool, sqlx::Error>;
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{EventId, UserId};
@@ -104,13 +105,37 @@ pub fn frame(id: EventId, seq: i64, body: &str) -> Bytes {
     text_frame(&format!(r#"{fields},"id":"{id}","seq":{seq}}}"#))
 }
 
-/// An unmasked, unfragmented text frame (RFC 6455 §5.2), the same for every receiver.
+/// As [`frame`], of a body that was read from the database. One that is no event would leave the client without the
+/// seq, and every later event behind a gap: in its place goes a type that clients do not know.
+#[must_use]
+pub fn stored_frame(id: EventId, seq: i64, body: &str) -> Bytes {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "type")]
+        _type: IgnoredAny,
+    }
+    const TOMBSTONE: &str = r#"{"type":"UNREADABLE"}"#;
+    if serde_json::from_str::<Head>(body).is_ok() {
+        return frame(id, seq, body);
+    }
+    tracing::error!(event.id = %id, "unreadable event body");
+    metrics::counter!("fanlight_events_unreadable_total").increment(1);
+    frame(id, seq, TOMBSTONE)
+}
+
+/// An unmasked, unfragmented text frame, the same for every receiver.
 #[must_use]
 pub fn text_frame(text: &str) -> Bytes {
     const FIN_TEXT: u8 = 0x81;
-    let length = text.len();
+    data_frame(FIN_TEXT, text.as_bytes())
+}
+
+/// An unmasked frame of any length (RFC 6455 §5.2); its first byte says what it is.
+#[must_use]
+pub fn data_frame(first_byte: u8, payload: &[u8]) -> Bytes {
+    let length = payload.len();
     let mut out = BytesMut::with_capacity(length + 10);
-    out.put_u8(FIN_TEXT);
+    out.put_u8(first_byte);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ 0..=125), _) => out.put_u8(short),
         (_, Ok(medium)) => {
@@ -122,6 +147,6 @@ pub fn text_frame(text: &str) -> Bytes {
             out.put_u64(length as u64);
         }
     }
-    out.put_slice(text.as_bytes());
+    out.put_slice(payload);
     out.freeze()
 }

@@ -16,6 +16,7 @@ use crate::delivery::registry::Registry;
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
 use crate::ports::broker::{Broker, Envelope, Incoming, Listener};
 use crate::ports::presence::{Entry, Presence, PresenceError, Renewal};
+use crate::seeded_bug;
 use crate::shutdown::Shutdown;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -94,6 +95,14 @@ impl Membership {
         self.forget(&[mailbox.entry(self.node)]).await;
     }
 
+    /// As [`Membership::leave`], for a node that sends its clients to the others: they are not absent meanwhile.
+    pub async fn depart(&self, mailbox: &Mailbox) {
+        self.registry.remove(mailbox);
+        if let Err(error) = self.presence.depart(&[mailbox.entry(self.node)]).await {
+            tracing::debug!(%error, "a presence entry stays until this node's lease has ended");
+        }
+    }
+
     async fn forget(&self, entries: &[Entry]) {
         if let Err(error) = self.presence.leave(entries).await {
             tracing::debug!(%error, "a presence entry stays until somebody meets it");
@@ -111,6 +120,7 @@ impl Membership {
     fn listener(self: &Arc<Self>, on_control: ControlListener, missed: mpsc::Sender<Envelope>) -> Listener {
         let this = Arc::clone(self);
         Arc::new(move |incoming| match incoming {
+            Incoming::Deliver(_) if seeded_bug::drops_message() => {}
             Incoming::Deliver(envelope) => {
                 if this.registry.deliver(&envelope) == 0 && missed.try_send(envelope).is_err() {
                     metrics::counter!("fanlight_missed_overflows_total").increment(1);

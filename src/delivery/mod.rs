@@ -6,6 +6,7 @@
 //! Everything that goes wrong on this way is found by the [`sweeper`] or by [`reconcile`], and pushed by the
 //! [`fallback`] when no device answers.
 
+pub mod claims;
 pub mod config;
 pub mod cursors;
 pub mod device_tokens;
@@ -15,6 +16,7 @@ pub mod fallback;
 pub mod mailbox;
 pub mod membership;
 pub mod outbox;
+pub mod outcome;
 pub mod reconcile;
 pub mod registry;
 pub mod route;

@@ -1,83 +1,18 @@
 //! The events table: what users must be told, in order, until it is settled.
 //!
-//! Rows change state only from "not settled", in conditional updates, so that two workers racing are
-//! harmless. Due rows are claimed by state, never by "id greater than the last one seen": a transaction that
-//! commits late would be skipped for ever.
+//! What is appended here is told by the dispatcher, confirmed by devices, and read again by who missed it. How
+//! workers take on what nobody confirmed is in [`claims`](crate::delivery::claims).
 
 use std::time::Duration;
 
-use serde::Deserialize as _;
 use sqlx::PgExecutor;
 use sqlx::postgres::types::PgInterval;
 
 use crate::db::{EpochId, PgConnection};
-use crate::delivery::event::{Committed, NewEvent, PushContent, frame};
+use crate::delivery::event::{Committed, NewEvent, stored_frame};
 use crate::delivery::mailbox::Numbered;
-use crate::domain::clock::Timestamp;
+use crate::delivery::outcome::Settled;
 use crate::domain::ids::{EventId, UserId};
-
-/// What became of an event in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A device confirmed it.
-    Delivered,
-    /// The push service took it.
-    Pushed,
-    /// Its time to live ended first.
-    Expired,
-}
-
-impl Outcome {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Pushed => "pushed",
-            Self::Expired => "expired",
-        }
-    }
-
-    /// Counts an event that was settled so.
-    pub fn count(self, kind: &str) {
-        metrics::counter!(
-            "fanlight_events_settled_total", "kind" => kind.to_owned(), "outcome" => self.as_str()
-        )
-        .increment(1);
-    }
-}
-
-/// An unsettled event that one worker took on, until its lease ends.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    pub id: EventId,
-    pub user: UserId,
-    pub seq: i64,
-    pub kind: String,
-    pub body: String,
-    /// What a push would say, as stored; [`Claimed::content`] reads it.
-    pub push: Option<serde_json::Value>,
-    /// Fences the worker: its settlement counts only while nobody claimed the event after it.
-    pub claims: i32,
-    pub created_at: Timestamp,
-    pub expires_at: Timestamp,
-    /// The database's time of the claim: what all deadlines are measured by.
-    pub now: Timestamp,
-}
-
-impl Claimed {
-    /// What a push would say. Content that cannot be read is none: it must not hold up the other events,
-    /// and its own still reaches whoever connects.
-    #[must_use]
-    pub fn content(&self) -> Option<PushContent> {
-        let stored = self.push.as_ref()?;
-        PushContent::deserialize(stored)
-            .inspect_err(|error| {
-                tracing::error!(event.id = %self.id, event.kind = self.kind, %error, "unreadable push content");
-                metrics::counter!("fanlight_push_content_unreadable_total").increment(1);
-            })
-            .ok()
-    }
-}
 
 /// What a client has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +117,7 @@ pub async fn read_after(
     .await?;
     let numbered = rows
         .into_iter()
-        .map(|row| Numbered { seq: row.seq, frame: frame(EventId(row.id), row.seq, &row.body) });
+        .map(|row| Numbered { seq: row.seq, frame: stored_frame(EventId(row.id), row.seq, &row.body) });
     Ok(numbered.collect())
 }
 
@@ -206,7 +141,7 @@ pub async fn read_unsettled(
     .await?;
     let numbered = rows
         .into_iter()
-        .map(|row| Numbered { seq: row.seq, frame: frame(EventId(row.id), row.seq, &row.body) });
+        .map(|row| Numbered { seq: row.seq, frame: stored_frame(EventId(row.id), row.seq, &row.body) });
     Ok(numbered.collect())
 }
 
@@ -219,167 +154,39 @@ pub async fn last_seqs(db: impl PgExecutor<'_>, users: &[UserId]) -> Result<Vec<
     Ok(rows.into_iter().map(|row| (UserId(row.user_id), row.last_seq)).collect())
 }
 
-/// Takes on the events that were not confirmed at once and whose deadline is still to come, at most `limit`,
-/// to route them again. They fall due at their deadline, whatever becomes of the caller; one that would
-/// never be pushed (`unpushable_wait`) only at the end of its life.
-pub async fn claim_unconfirmed(
-    db: impl PgExecutor<'_>,
-    limit: i64,
-    deadline: Duration,
-    unpushable_wait: bool,
-) -> Result<Vec<Claimed>, sqlx::Error> {
-    // The lower bound of `due_at` keeps the scan away from a pile of overdue events: a young one was first
-    // due after its commit, and that was less than the deadline ago.
-    sqlx::query_as!(
-        Claimed,
-        r#"
-        UPDATE events SET claims = claims + 1, due_at = CASE
-            WHEN push IS NULL AND $3 THEN expires_at ELSE least(created_at + $2::interval, expires_at) END
-        WHERE id IN (
-            SELECT id FROM events
-            WHERE outcome IS NULL AND due_at <= clock_timestamp() AND due_at > clock_timestamp() - $2::interval
-              AND created_at > clock_timestamp() - $2::interval AND expires_at > clock_timestamp()
-            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-        )
-        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims, push,
-                  created_at, expires_at, clock_timestamp() AS "now!"
-        "#,
-        limit,
-        interval(deadline),
-        unpushable_wait,
-    )
-    .fetch_all(db)
-    .await
+/// An event that a confirmation settled.
+pub struct Confirmed {
+    pub settled: Settled,
+    /// From its commit to now.
+    pub seconds: f64,
 }
 
-/// Takes on events whose deadline has passed, at most `limit`, for the length of `lease`.
-pub async fn claim_overdue(
-    db: impl PgExecutor<'_>,
-    limit: i64,
-    deadline: Duration,
-    lease: Duration,
-) -> Result<Vec<Claimed>, sqlx::Error> {
-    sqlx::query_as!(
-        Claimed,
-        r#"
-        UPDATE events SET claims = claims + 1, due_at = clock_timestamp() + $3
-        WHERE id IN (
-            SELECT id FROM events
-            WHERE outcome IS NULL AND due_at <= clock_timestamp()
-              AND created_at <= clock_timestamp() - $2::interval AND expires_at > clock_timestamp()
-            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-        )
-        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims, push,
-                  created_at, expires_at, clock_timestamp() AS "now!"
-        "#,
-        limit,
-        interval(deadline),
-        interval(lease),
-    )
-    .fetch_all(db)
-    .await
-}
-
-/// Settles events whose life is over, at most `limit`: as expired, or as delivered if a device confirmed it
-/// while others were waited for. Returns the kind and outcome of each.
-pub async fn expire(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<(String, Outcome)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"
-        UPDATE events AS e SET settled_at = clock_timestamp(), outcome = CASE
-            WHEN EXISTS (SELECT 1 FROM device_cursors c
-                         WHERE c.user_id = e.user_id AND c.confirmed_seq >= e.seq)
-            THEN 'delivered' ELSE 'expired' END
-        WHERE id IN (
-            SELECT id FROM events
-            WHERE outcome IS NULL AND due_at <= clock_timestamp() AND expires_at <= clock_timestamp()
-            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-        )
-        RETURNING kind, outcome = 'delivered' AS "delivered!"
-        "#,
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    let outcome = |delivered| if delivered { Outcome::Delivered } else { Outcome::Expired };
-    Ok(rows.into_iter().map(|row| (row.kind, outcome(row.delivered))).collect())
-}
-
-/// Takes on one event that nobody has claimed or settled yet.
-pub async fn claim_fresh(
-    db: impl PgExecutor<'_>,
-    event: EventId,
-    lease: Duration,
-) -> Result<Option<Claimed>, sqlx::Error> {
-    sqlx::query_as!(
-        Claimed,
-        r#"
-        UPDATE events SET claims = claims + 1, due_at = clock_timestamp() + $2
-        WHERE id = $1 AND outcome IS NULL AND claims = 0
-        RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims, push,
-                  created_at, expires_at, clock_timestamp() AS "now!"
-        "#,
-        event.0,
-        interval(lease),
-    )
-    .fetch_optional(db)
-    .await
-}
-
-/// Gives a claimed event back, to be looked at again at `due_at`.
-pub async fn reschedule(
-    db: impl PgExecutor<'_>,
-    claimed: &Claimed,
-    due_at: Timestamp,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE events SET due_at = $3 WHERE id = $1 AND claims = $2 AND outcome IS NULL",
-        claimed.id.0,
-        claimed.claims,
-        due_at,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Settles a claimed event. Returns whether it was this call that did.
-pub async fn settle(
-    db: impl PgExecutor<'_>,
-    claimed: &Claimed,
-    outcome: Outcome,
-) -> Result<bool, sqlx::Error> {
-    let result = sqlx::query!(
-        "UPDATE events SET outcome = $3, settled_at = clock_timestamp()
-         WHERE id = $1 AND claims = $2 AND outcome IS NULL",
-        claimed.id.0,
-        claimed.claims,
-        outcome.as_str(),
-    )
-    .execute(db)
-    .await?;
-    Ok(result.rows_affected() == 1)
-}
-
-/// Settles all events of each user up to the seq that a device of theirs confirmed. Returns for each event
-/// that was not settled before its kind, and the seconds since its commit.
+/// Settles all events of each user up to the seq that a device of theirs confirmed, for these reasons. The
+/// three slices are parallel. Returns those that were not settled before.
 pub async fn settle_confirmed(
     db: impl PgExecutor<'_>,
     users: &[uuid::Uuid],
     seqs: &[i64],
-) -> Result<Vec<(String, f64)>, sqlx::Error> {
+    reasons: &[String],
+) -> Result<Vec<Confirmed>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        UPDATE events AS e SET outcome = 'delivered', settled_at = clock_timestamp()
-        FROM unnest($1::uuid[], $2::bigint[]) AS confirmed (user_id, seq)
+        UPDATE events AS e SET outcome = 'delivered', reason = confirmed.reason, settled_at = clock_timestamp()
+        FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS confirmed (user_id, seq, reason)
         WHERE e.user_id = confirmed.user_id AND e.seq <= confirmed.seq AND e.outcome IS NULL
-        RETURNING e.kind, EXTRACT(EPOCH FROM e.settled_at - e.created_at)::float8 AS "seconds!"
+        RETURNING e.kind, e.reason AS "reason!",
+                  EXTRACT(EPOCH FROM e.settled_at - e.created_at)::float8 AS "seconds!"
         "#,
         users,
         seqs,
+        reasons,
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.kind, row.seconds)).collect())
+    let confirmed = rows.into_iter().map(|row| {
+        Ok(Confirmed { settled: Settled::from_row(row.kind, &row.reason)?, seconds: row.seconds })
+    });
+    confirmed.collect()
 }
 
 /// Deletes settled events that are older than the retention, at most `limit`. Returns how many.

@@ -15,17 +15,49 @@ use crate::db::{PgPool, within_deadline};
 use crate::delivery::config::SettledBy;
 use crate::delivery::cursors;
 use crate::delivery::mailbox::Mailbox;
-use crate::delivery::outbox::{self, Outcome};
+use crate::delivery::outbox::{self, Confirmed};
+use crate::delivery::outcome::Reason;
+use crate::failpoint;
 use crate::shutdown::Shutdown;
 
 /// What the connection of a device without a name confirms under.
 const UNNAMED_DEVICE: &str = "";
+
+/// How a device showed that it has everything up to a seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// It answered the ping that came after.
+    Pong,
+    /// It said so.
+    Ack,
+    /// It came back and asked for what is later.
+    Resume,
+}
+
+impl Receipt {
+    fn reason(self) -> Reason {
+        match self {
+            Self::Pong => Reason::Pong,
+            Self::Ack => Reason::Ack,
+            Self::Resume => Reason::Resumed,
+        }
+    }
+}
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Confirmer {
     user: Uuid,
     device: String,
 }
+
+/// How far a device has confirmed, and how the highest of it.
+#[derive(Clone, Copy)]
+struct Confirmation {
+    seq: i64,
+    receipt: Receipt,
+}
+
+type Pending = HashMap<Confirmer, Confirmation>;
 
 /// Cheap to clone; all clones feed one batch.
 #[derive(Clone)]
@@ -35,7 +67,7 @@ pub struct Settlement {
 
 struct Shared {
     settled_by: SettledBy,
-    pending: Mutex<HashMap<Confirmer, i64>>,
+    pending: Mutex<Pending>,
     arrived: Notify,
 }
 
@@ -46,16 +78,14 @@ impl Settlement {
     }
 
     /// Notes that a device has everything up to `seq`.
-    pub fn confirm(&self, mailbox: &Mailbox, seq: i64) {
+    pub fn confirm(&self, mailbox: &Mailbox, seq: i64, receipt: Receipt) {
+        failpoint!("on_confirm");
         let device = match self.shared.settled_by {
             SettledBy::AnyDevice => UNNAMED_DEVICE,
             SettledBy::EveryDevice => mailbox.device.as_deref().unwrap_or(UNNAMED_DEVICE),
         };
         let confirmer = Confirmer { user: mailbox.user.0, device: device.to_owned() };
-        let mut pending = self.shared.pending.lock();
-        let highest = pending.entry(confirmer).or_insert(seq);
-        *highest = seq.max(*highest);
-        drop(pending);
+        note(&mut self.shared.pending.lock(), confirmer, Confirmation { seq, receipt });
         self.shared.arrived.notify_one();
     }
 
@@ -76,8 +106,9 @@ impl Settlement {
             return;
         }
         // Sorted, so that the flushes of two nodes lock rows in the same order.
-        let mut rows: Vec<(Confirmer, i64)> = batch.into_iter().collect();
+        let mut rows: Vec<(Confirmer, Confirmation)> = batch.into_iter().collect();
         rows.sort_by(|(a, _), (b, _)| (a.user, &a.device).cmp(&(b.user, &b.device)));
+        failpoint!("before_settle");
         if let Err(error) = self.write(pool, &rows).await {
             tracing::warn!(%error, "cannot settle confirmed events; will try again");
             metrics::counter!("fanlight_settlement_failures_total").increment(1);
@@ -85,14 +116,19 @@ impl Settlement {
         }
     }
 
-    async fn write(&self, pool: &PgPool, rows: &[(Confirmer, i64)]) -> Result<(), sqlx::Error> {
+    async fn write(&self, pool: &PgPool, rows: &[(Confirmer, Confirmation)]) -> Result<(), sqlx::Error> {
         let users: Vec<Uuid> = rows.iter().map(|(confirmer, _)| confirmer.user).collect();
-        let seqs: Vec<i64> = rows.iter().map(|(_, seq)| *seq).collect();
+        let seqs: Vec<i64> = rows.iter().map(|(_, confirmation)| confirmation.seq).collect();
         match self.shared.settled_by {
             SettledBy::AnyDevice => {
-                for (kind, seconds) in within_deadline(outbox::settle_confirmed(pool, &users, &seqs)).await? {
-                    Outcome::Delivered.count(&kind);
-                    metrics::histogram!("fanlight_delivery_confirm_duration_seconds", "kind" => kind)
+                let reason = |(_, confirmation): &(_, Confirmation)| confirmation.receipt.reason().as_str();
+                let reasons: Vec<String> = rows.iter().map(reason).map(Into::into).collect();
+                let settle = outbox::settle_confirmed(pool, &users, &seqs, &reasons);
+                let confirmed = within_deadline(settle).await?;
+                failpoint!("after_settle");
+                for Confirmed { settled, seconds } in confirmed {
+                    settled.count();
+                    metrics::histogram!("fanlight_delivery_confirm_duration_seconds", "kind" => settled.kind)
                         .record(seconds);
                 }
                 Ok(())
@@ -106,13 +142,20 @@ impl Settlement {
         }
     }
 
-    fn put_back(&self, rows: Vec<(Confirmer, i64)>) {
+    fn put_back(&self, rows: Vec<(Confirmer, Confirmation)>) {
         let mut pending = self.shared.pending.lock();
-        for (confirmer, seq) in rows {
-            let highest = pending.entry(confirmer).or_insert(seq);
-            *highest = seq.max(*highest);
+        for (confirmer, confirmation) in rows {
+            note(&mut pending, confirmer, confirmation);
         }
         drop(pending);
         self.shared.arrived.notify_one();
+    }
+}
+
+/// Keeps the highest.
+fn note(pending: &mut Pending, confirmer: Confirmer, confirmation: Confirmation) {
+    let highest = pending.entry(confirmer).or_insert(confirmation);
+    if confirmation.seq > highest.seq {
+        *highest = confirmation;
     }
 }

@@ -11,12 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::db::{PgPool, within_deadline};
+use crate::delivery::claims::{self, Claimed};
 use crate::delivery::config::{Config, SettledBy};
-use crate::delivery::event::{Committed, frame};
-use crate::delivery::fallback::Fallback;
-use crate::delivery::outbox::{self, Claimed};
+use crate::delivery::event::{Committed, stored_frame};
+use crate::delivery::fallback::{self, Fallback};
+use crate::delivery::outbox;
+use crate::delivery::outcome::Settled;
 use crate::delivery::route::{Route, Sighting};
 use crate::ports::broker::Envelope;
+use crate::seeded_bug::{self, Look};
 use crate::shutdown::Shutdown;
 
 const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
@@ -51,10 +54,11 @@ impl Sweeper {
         // Where every device counts, the deadline is when the confirmations are looked at.
         let unpushable_wait = self.config.settled_by == SettledBy::AnyDevice;
         let deadline = self.config.ack_deadline();
-        let claim = outbox::claim_unconfirmed(&self.pool, limit.into(), deadline, unpushable_wait);
+        let claim = claims::claim_unconfirmed(&self.pool, limit.into(), deadline, unpushable_wait);
         let mut events = within_deadline(claim).await?;
         let found = Found::new(events.len(), limit as usize);
         metrics::counter!("fanlight_events_swept_total", "step" => "route").increment(events.len() as u64);
+        seeded_bug::skip_older(Look::Route, &mut events, |event| event.id.0);
         // A claim returns its rows in no order; each user's must go out in theirs.
         events.sort_by_key(|event| (event.user, event.seq));
         let batch: Vec<Committed> = events.iter().map(committed).collect();
@@ -73,13 +77,14 @@ impl Sweeper {
     /// Pushes events whose deadline has passed.
     pub async fn push(&self) -> Result<Found, sqlx::Error> {
         // No more than can be started soon: a claim must not end while it waits for its turn.
-        let limit = self.config.push.concurrency.min(self.config.sweep_batch_max as usize);
+        let limit = self.fallback.free().min(self.config.sweep_batch_max as usize);
         let (deadline, lease) = (self.config.ack_deadline(), self.config.claim_lease());
         let claim =
-            outbox::claim_overdue(&self.pool, i64::try_from(limit).unwrap_or(i64::MAX), deadline, lease);
-        let events = within_deadline(claim).await?;
+            claims::claim_overdue(&self.pool, i64::try_from(limit).unwrap_or(i64::MAX), deadline, lease);
+        let mut events = within_deadline(claim).await?;
         let found = Found::new(events.len(), limit);
         metrics::counter!("fanlight_events_swept_total", "step" => "push").increment(events.len() as u64);
+        seeded_bug::skip_older(Look::Push, &mut events, |event| event.id.0);
         for event in events {
             self.fallback.push(event).await;
         }
@@ -89,10 +94,8 @@ impl Sweeper {
     /// Settles events whose life is over.
     pub async fn expire(&self) -> Result<Found, sqlx::Error> {
         let limit = self.config.sweep_batch_max;
-        let settled = within_deadline(outbox::expire(&self.pool, limit.into())).await?;
-        for (kind, outcome) in &settled {
-            outcome.count(kind);
-        }
+        let settled = within_deadline(claims::expire(&self.pool, limit.into())).await?;
+        settled.iter().for_each(Settled::count);
         Ok(Found::new(settled.len(), limit as usize))
     }
 }
@@ -114,6 +117,7 @@ impl Found {
 async fn prune_some(pool: &PgPool, retention: Duration) -> Result<Found, sqlx::Error> {
     let deleted = within_deadline(outbox::prune(pool, retention, PRUNE_BATCH_MAX)).await?;
     metrics::counter!("fanlight_events_pruned_total").increment(deleted);
+    within_deadline(fallback::prune(pool, PRUNE_BATCH_MAX)).await?;
     Ok(if deleted < PRUNE_BATCH_MAX.unsigned_abs() { Found::Few } else { Found::Full })
 }
 
@@ -138,7 +142,7 @@ where
 }
 
 fn committed(claimed: &Claimed) -> Committed {
-    let frame: Bytes = frame(claimed.id, claimed.seq, &claimed.body);
+    let frame: Bytes = stored_frame(claimed.id, claimed.seq, &claimed.body);
     Committed {
         kind: Cow::Owned(claimed.kind.clone()),
         pushable: claimed.push.is_some(),

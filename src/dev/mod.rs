@@ -7,10 +7,12 @@
 pub mod account;
 pub mod binaries;
 pub mod cluster;
+pub mod echo;
 pub mod fcm;
 pub mod haproxy;
 pub mod manifest;
 pub mod node;
+pub mod people;
 pub mod ports;
 pub mod postgres;
 pub mod process;

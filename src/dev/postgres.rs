@@ -9,7 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::binaries::{self, Program};
 use super::ports;
-use super::process::{Launch, Process, Signal};
+use super::process::{self, Launch, Process, Signal};
 use super::state::StateDir;
 use crate::domain::random;
 
@@ -23,7 +23,7 @@ const CONNECTIONS_MAX: u32 = 200;
 pub enum Durability {
     /// As in production.
     Durable,
-    /// For tests: survives a crash of Postgres, not one of the machine, and is several times faster.
+    /// For tests: survives a crash of Postgres, not one of the machine, and is faster.
     Fast,
 }
 
@@ -40,12 +40,60 @@ impl Postgres {
     /// When Postgres is not installed or does not start.
     pub async fn start(state: &StateDir, port: Option<u16>, durability: Durability) -> anyhow::Result<Self> {
         let data = state.folder("postgres")?;
-        let password = password(state)?;
+        password(state)?;
         if !data.join("PG_VERSION").exists() {
             initialise(state, &data, durability)?;
         }
-        forget_dead_server(&data)?;
         let port = port.map_or_else(ports::free, Ok)?;
+        Self::launch(state, "postgres", port, durability).await
+    }
+
+    /// Copies the data as it is now, to be another server's: [`Postgres::stand_in`].
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    pub async fn back_up(&self, state: &StateDir, name: &str) -> anyhow::Result<()> {
+        let data = state.folder(name)?;
+        let mut command = Command::new(binaries::find(Program::Postgres)?.with_file_name("pg_basebackup"));
+        command
+            .args(["--no-sync", "--checkpoint=fast", "--wal-method=fetch", "-D"])
+            .arg(&data)
+            .arg("-d")
+            .arg(self.url("postgres"))
+            .current_dir(&data)
+            .stdin(Stdio::null());
+        if let Some(account) = state.account() {
+            account.apply(&mut command);
+        }
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        if !output.status.success() {
+            bail!("pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Starts a copy of the data on this server's port, which must be free, as a standby that waits to be promoted.
+    /// What was committed after the copy was made is lost.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn stand_in(&self, state: &StateDir, name: &str) -> anyhow::Result<Self> {
+        let signal = state.folder(name)?.join("standby.signal");
+        std::fs::write(&signal, "")?;
+        if let Some(account) = state.account() {
+            account.own(&signal)?;
+        }
+        Self::launch(state, name, self.port, Durability::Fast).await
+    }
+
+    async fn launch(
+        state: &StateDir,
+        name: &str,
+        port: u16,
+        durability: Durability,
+    ) -> anyhow::Result<Self> {
+        let (data, password) = (state.folder(name)?, password(state)?);
+        forget_dead_server(&data)?;
         let mut settings = vec![
             format!("port={port}"),
             "listen_addresses=127.0.0.1".to_owned(),
@@ -54,7 +102,8 @@ impl Postgres {
             format!("max_connections={CONNECTIONS_MAX}"),
         ];
         if durability == Durability::Fast {
-            let fast = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
+            // Each commit still reaches the system before it is answered: `crash` may lose none.
+            let fast = ["fsync=off", "full_page_writes=off", "autovacuum=off"];
             settings.extend(fast.map(str::to_owned));
         }
         let mut args = vec!["-D".into(), data.clone().into()];
@@ -64,7 +113,7 @@ impl Postgres {
             args,
             env: Vec::new(),
             directory: data,
-            log: state.path().join("postgres.log"),
+            log: state.path().join(format!("{name}.log")),
             account: state.account(),
             // "Fast shutdown": clients are disconnected, the data is written.
             stop_signal: Signal::Int,
@@ -95,6 +144,35 @@ impl Postgres {
         self.ready().await
     }
 
+    /// Ends every process of it at once, without a checkpoint (`pg_ctl stop -m immediate`).
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn crash(&mut self) -> anyhow::Result<()> {
+        self.process.signal(Signal::Quit)?;
+        if !self.process.ended(STOP_WITHIN).await {
+            bail!("Postgres does not crash");
+        }
+        Ok(())
+    }
+
+    /// Stops every process of it where it stands, until the answer is dropped. Its connections stay open, and
+    /// nothing answers.
+    ///
+    /// # Errors
+    /// When its processes cannot be told.
+    pub fn freeze(&self) -> anyhow::Result<Frozen> {
+        let postmaster = self.process.pid();
+        // First the one that would start others.
+        process::send(Signal::Stop, &postmaster.to_string())?;
+        let mut frozen = Frozen(vec![postmaster]);
+        for child in process::children_of(postmaster)? {
+            process::send(Signal::Stop, &child.to_string())?;
+            frozen.0.push(child);
+        }
+        Ok(frozen)
+    }
+
     /// `postgres://…`, with the password.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
@@ -117,6 +195,19 @@ impl Postgres {
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
         }
         Ok(connection.close().await?)
+    }
+}
+
+/// A Postgres that stands still; it goes on when this is dropped.
+pub struct Frozen(Vec<u32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            if let Err(error) = process::send(Signal::Cont, &pid.to_string()) {
+                tracing::error!(%error, process.pid = pid, "cannot let Postgres go on");
+            }
+        }
     }
 }
 

@@ -26,6 +26,7 @@ const LOG_TAIL_LINES: usize = 15;
 pub enum Signal {
     Term,
     Int,
+    Quit,
     Kill,
     /// Freezes the process: its sockets stay open, and nobody answers on them.
     Stop,
@@ -37,6 +38,8 @@ impl Signal {
         match self {
             Self::Term => "TERM",
             Self::Int => "INT",
+            Self::Quit => "QUIT",
+            Self::Quit => "QUIT",
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Cont => "CONT",
@@ -208,8 +211,29 @@ impl Process {
     }
 }
 
+/// The processes that this one has started, and that still run.
+///
+/// # Errors
+/// When the system does not tell (it does below `/proc`).
+pub(super) fn children_of(parent: u32) -> anyhow::Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("cannot list the processes")?.flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // "pid (name) state ppid …", where the name may hold anything.
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        if after_name.split_whitespace().nth(1) == Some(&parent.to_string()) {
+            children.push(pid);
+        }
+    }
+    Ok(children)
+}
+
 /// Returns whether the signal was sent: no, if there is no such process any more.
-fn send(signal: Signal, target: &str) -> anyhow::Result<bool> {
+///
+/// # Errors
+/// When the shell cannot be run.
+pub(super) fn send(signal: Signal, target: &str) -> anyhow::Result<bool> {
     // The shell's own `kill`: a machine need not have the program.
     let sent = Command::new("sh")
         .args(["-c", "kill -s \"$1\" -- \"$2\"", "kill", signal.name(), target])

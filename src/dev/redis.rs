@@ -12,7 +12,7 @@ use super::ports;
 use super::process::{Launch, Process, Signal};
 use super::state::StateDir;
 
-const READY_WITHIN: Duration = Duration::from_secs(10);
+const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 pub struct Redis {

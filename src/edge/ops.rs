@@ -91,6 +91,8 @@ impl Health {
         metrics::gauge!("fanlight_database_reachable").set(as_gauge(usize::from(database)));
         metrics::gauge!("fanlight_broker_reachable").set(as_gauge(usize::from(self.broker.is_well())));
         metrics::gauge!("fanlight_draining").set(as_gauge(usize::from(self.draining.is_cancelled())));
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        metrics::gauge!("fanlight_tasks").set(as_gauge(tasks));
         metrics::gauge!("fanlight_database_connections").set(f64::from(pool.size()));
         metrics::gauge!("fanlight_database_connections_idle").set(as_gauge(pool.num_idle()));
     }

@@ -24,7 +24,7 @@ async fn read_until(socket: &mut Socket, first: i64, last: i64) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_changes_reach_every_socket_once_and_in_order() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     stage.register_device(&stage.ann, "ann-phone", "ann-token").await;
     stage.register_device(&stage.bob, "bob-phone", "bob-token").await;
     let mut ann = stage.connect(&stage.ann, 0, "").await;

@@ -33,8 +33,18 @@ pub struct Stage {
 impl Stage {
     /// Three nodes and two linked people; what their linking told them is settled, and the push log is empty.
     pub async fn set() -> Self {
+        Self::set_with(&[]).await
+    }
+
+    /// As [`Stage::set`], for tests that nobody is pushed: a busy machine confirms late, too.
+    pub async fn set_patient() -> Self {
+        Self::set_with(&[("FANLIGHT__DELIVERY__ACK_DEADLINE_MS", "60000")]).await
+    }
+
+    async fn set_with(settings: &[(&str, &str)]) -> Self {
         let turn = TURN.lock().await;
-        let options = ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight"));
+        let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let options = ClusterOptions { env, ..ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight")) };
         let cluster = Cluster::start(options).await.unwrap();
         let ann = Client::register(&cluster.url(), "ann@example.com").await;
         let bob = Client::register(&cluster.url(), "bob@example.com").await;
@@ -50,8 +60,10 @@ impl Stage {
         let client = redis::Client::open(self.cluster.redis.url()).unwrap();
         let mut redis = client.get_multiplexed_async_connection().await.unwrap();
         until("redis is old enough", async || {
-            let born: i64 = redis::cmd("GET").arg("fanlight:born").query_async(&mut redis).await.unwrap();
-            chrono::Utc::now().timestamp_millis() - born > WARMUP_MS
+            let mut since = redis::cmd("HGET");
+            since.arg("fanlight:pulse").arg("since");
+            let since: i64 = since.query_async(&mut redis).await.unwrap();
+            chrono::Utc::now().timestamp_millis() - since > WARMUP_MS
         })
         .await;
     }
@@ -175,34 +187,6 @@ impl Stage {
         })
         .await;
     }
-
-    /// Stops every process of Postgres where it stands, until the answer is dropped. Its connections stay
-    /// open, and nothing answers.
-    pub async fn hang_postgres(&self) -> HungPostgres {
-        let backends: Vec<i32> = sqlx::query_scalar(
-            "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .unwrap();
-        let mut pids = vec![self.cluster.postgres.process.pid().to_string()];
-        pids.extend(backends.iter().map(ToString::to_string));
-        signal("-STOP", &pids);
-        HungPostgres(pids)
-    }
-}
-
-/// Postgres, standing still; goes on when this is dropped.
-pub struct HungPostgres(Vec<String>);
-
-impl Drop for HungPostgres {
-    fn drop(&mut self) {
-        signal("-CONT", &self.0);
-    }
-}
-
-fn signal(name: &str, pids: &[String]) {
-    assert!(std::process::Command::new("kill").arg(name).args(pids).status().unwrap().success());
 }
 
 fn id(user: &Client) -> uuid::Uuid {

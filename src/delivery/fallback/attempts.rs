@@ -5,7 +5,8 @@ use std::time::Duration;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::delivery::outbox::{Claimed, interval};
+use crate::delivery::fallback::lanes::Lane;
+use crate::delivery::outbox::interval;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{DeviceTokenId, EventId};
 
@@ -45,6 +46,7 @@ pub struct Due {
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
     pub accepted: bool,
+    pub refused: bool,
     /// When the next attempt is due; `None`: none is left to make.
     pub next_attempt_at: Option<Timestamp>,
 }
@@ -52,9 +54,12 @@ pub struct Summary {
 /// Opens an attempt for each token that has none yet, renews the claim, and returns the attempts that are
 /// due now. None of them if the event was settled or claimed by another worker meanwhile: this is the last
 /// look before the push service is asked.
+///
+/// What an earlier event of the lane was told to wait for a token, this one waits too. A token that was called
+/// dead and is active has been registered again.
 pub async fn open(
     db: impl PgExecutor<'_>,
-    claimed: &Claimed,
+    lane: &Lane,
     tokens: &[Uuid],
     lease: Duration,
 ) -> Result<Vec<Due>, sqlx::Error> {
@@ -63,27 +68,34 @@ pub async fn open(
         r#"
         WITH held AS (
             UPDATE events SET due_at = clock_timestamp() + $4
-            WHERE id = $1 AND claims = $2 AND outcome IS NULL RETURNING id
+            WHERE id = $1 AND claims = $2 AND outcome IS NULL RETURNING id, user_id, seq
         ), opened AS (
-            INSERT INTO pushes (event_id, device_token_id, next_attempt_at, updated_at)
-            SELECT held.id, token, clock_timestamp(), clock_timestamp()
+            INSERT INTO pushes AS p (event_id, device_token_id, next_attempt_at, updated_at)
+            SELECT held.id, token, coalesce(
+                (SELECT max(earlier.next_attempt_at) FROM events e JOIN pushes earlier ON earlier.event_id = e.id
+                 WHERE e.user_id = held.user_id AND e.seq < held.seq AND e.outcome IS NULL
+                   AND e.push ->> 'collapse_key' = $5
+                   AND earlier.device_token_id = token AND earlier.outcome IS NULL),
+                clock_timestamp()), clock_timestamp()
             FROM held, unnest($3::uuid[]) AS token
-            ON CONFLICT (event_id, device_token_id) DO UPDATE SET updated_at = excluded.updated_at
+            ON CONFLICT (event_id, device_token_id) DO UPDATE SET
+                updated_at = excluded.updated_at, outcome = nullif(p.outcome, 'token_dead')
             RETURNING device_token_id, attempts, outcome, next_attempt_at
         )
         SELECT device_token_id AS "token: DeviceTokenId", attempts FROM opened
         WHERE outcome IS NULL AND next_attempt_at <= clock_timestamp()
         "#,
-        claimed.id.0,
-        claimed.claims,
+        lane.newest.id.0,
+        lane.newest.claims,
         tokens,
         interval(lease),
+        lane.collapse_key,
     )
     .fetch_all(db)
     .await
 }
 
-/// Writes down how an attempt ended.
+/// Writes down how an attempt ended. A worker that comes late does not take back what another has achieved.
 pub async fn record(
     db: impl PgExecutor<'_>,
     event: EventId,
@@ -99,7 +111,7 @@ pub async fn record(
     sqlx::query!(
         "UPDATE pushes SET attempts = attempts + $6, outcome = $3, reason = $4,
              next_attempt_at = clock_timestamp() + $5, updated_at = clock_timestamp()
-         WHERE event_id = $1 AND device_token_id = $2",
+         WHERE event_id = $1 AND device_token_id = $2 AND outcome IS NULL",
         event.0,
         token.0,
         outcome,
@@ -122,6 +134,7 @@ pub async fn summary(
         Summary,
         r#"
         SELECT coalesce(bool_or(outcome = 'accepted'), false) AS "accepted!",
+               coalesce(bool_or(outcome = 'refused'), false) AS "refused!",
                min(next_attempt_at) FILTER (WHERE outcome IS NULL AND device_token_id = ANY($2))
                    AS next_attempt_at
         FROM pushes WHERE event_id = $1

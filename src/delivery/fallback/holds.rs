@@ -15,7 +15,9 @@ pub struct Holds(Mutex<Vec<(Option<Platform>, Instant)>>);
 
 impl Holds {
     /// Holds `platform`, or everything, for this long.
-    pub fn hold(&self, platform: Option<Platform>, length: Duration) {
+    pub fn hold(&self, platform: Option<Platform>, length: Duration, reason: &'static str) {
+        let scope = platform.map_or("all", Platform::as_str);
+        metrics::counter!("fanlight_push_holds_total", "scope" => scope, "reason" => reason).increment(1);
         let until = Instant::now() + length;
         let mut holds = self.0.lock();
         match holds.iter_mut().find(|(held, _)| *held == platform) {
@@ -54,10 +56,10 @@ mod tests {
     #[test]
     fn a_platforms_hold_leaves_the_others_alone() {
         let holds = Holds::default();
-        holds.hold(Some(Platform::Ios), Duration::from_secs(60));
+        holds.hold(Some(Platform::Ios), Duration::from_secs(60), "third_party_auth");
         assert!(holds.remaining(Platform::Ios).is_some());
         assert_eq!(holds.remaining(Platform::Android), None);
-        holds.hold(None, Duration::from_secs(60));
+        holds.hold(None, Duration::from_secs(60), "quota_exceeded");
         assert!(holds.remaining(Platform::Android).is_some());
     }
 
@@ -69,6 +71,7 @@ mod tests {
             backoff_first_ms: 10_000,
             backoff_max_ms: 600_000,
             give_up_minutes: 60,
+            coalesce_window_ms: 3_000,
         };
         for attempts in 0..40 {
             let wait = backoff(attempts, &config);

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::config::DEFAULT_TOML;
 use crate::db::PgPool;
 use crate::delivery::Config;
+use crate::delivery::claims::{self, Claimed};
 use crate::delivery::config::SettledBy;
 use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
 use crate::delivery::event::{Committed, NewEvent, PushContent};
@@ -25,13 +26,15 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{DeviceTokenId, EventId, NodeId, SessionId, UserId};
 use crate::ports::broker::{MemoryBroker, MemoryBus};
 use crate::ports::presence::MemoryPresence;
-use crate::ports::push::{MemoryPush, Platform};
+use crate::ports::push::{MemoryPush, Platform, PushGateway};
 use crate::shutdown::Shutdown;
 
+mod coalescing;
 mod connections;
 mod pushing;
 mod settling;
 mod sweeping;
+mod waiting;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 pub const BOUNDS: Bounds = Bounds { frames_max: 4, bytes_max: 4_096 };
@@ -82,8 +85,12 @@ impl World {
 
     /// A new one each time, as after a restart of the process.
     pub fn fallback(&self) -> Fallback {
+        self.fallback_to(Arc::clone(&self.push) as _)
+    }
+
+    pub fn fallback_to(&self, gateway: Arc<dyn PushGateway>) -> Fallback {
         let tokens = Arc::new(TokenTable(self.pool.clone()));
-        Fallback::start(self.pool.clone(), &self.config, tokens, Arc::clone(&self.push) as _, &self.shutdown)
+        Fallback::start(self.pool.clone(), &self.config, tokens, gateway, &self.shutdown)
     }
 
     pub fn sweeper(&self) -> Sweeper {
@@ -134,6 +141,12 @@ impl World {
         self.append(pushable(user)).await
     }
 
+    /// What is due now and unconfirmed, claimed.
+    pub async fn claim(&self) -> Vec<Claimed> {
+        let (deadline, lease) = (self.config.ack_deadline(), self.config.claim_lease());
+        claims::claim_overdue(&self.pool, 100, deadline, lease).await.unwrap()
+    }
+
     /// The same, and nobody dispatches it.
     pub async fn tell(&self, user: UserId) {
         drop(self.event(user).await);
@@ -158,6 +171,23 @@ impl World {
             .fetch_all(&self.pool)
             .await
             .unwrap()
+    }
+
+    /// Why, in order: of what is settled, and of what waits.
+    pub async fn reasons(&self, user: UserId) -> Vec<Option<String>> {
+        sqlx::query_scalar("SELECT reason FROM events WHERE user_id = $1 ORDER BY seq")
+            .bind(user.0)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    pub async fn until_reasons(&self, user: UserId, expected: &[&str]) {
+        until(&format!("the reasons are {expected:?}"), async || {
+            let reasons = self.reasons(user).await;
+            reasons.iter().map(|reason| reason.as_deref().unwrap_or("")).eq(expected.iter().copied())
+        })
+        .await;
     }
 
     pub async fn until_outcomes(&self, user: UserId, expected: &[&str]) {
@@ -249,33 +279,32 @@ struct TokenTable(PgPool);
 #[async_trait]
 impl DeviceTokens for TokenTable {
     async fn active(&self, user: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
-        let rows: Vec<(uuid::Uuid, String, String)> = sqlx::query_as(
-            "SELECT id, device_id, fcm_token FROM device_tokens WHERE user_id = $1 AND deactivated_at IS NULL",
+        let rows: Vec<(uuid::Uuid, String, String, Timestamp)> = sqlx::query_as(
+            "SELECT id, device_id, fcm_token, last_registered_at
+             FROM device_tokens WHERE user_id = $1 AND deactivated_at IS NULL",
         )
         .bind(user.0)
         .fetch_all(&self.0)
         .await?;
-        let device = |(id, device_id, fcm_token)| DeviceToken {
+        let device = |(id, device_id, fcm_token, registered_at)| DeviceToken {
             id: DeviceTokenId(id),
             device_id,
             fcm_token,
             platform: Platform::Android,
             locale: "en".into(),
+            registered_at,
         };
         Ok(rows.into_iter().map(device).collect())
     }
 
-    async fn retire(
-        &self,
-        token: DeviceTokenId,
-        reason: &'static str,
-        _: Timestamp,
-    ) -> Result<bool, sqlx::Error> {
+    async fn retire(&self, token: &DeviceToken, reason: &'static str) -> Result<bool, sqlx::Error> {
         let retired = sqlx::query(
-            "UPDATE device_tokens SET deactivated_at = now(), deactivated_reason = $2 WHERE id = $1",
+            "UPDATE device_tokens SET deactivated_at = now(), deactivated_reason = $2
+             WHERE id = $1 AND deactivated_at IS NULL AND last_registered_at = $3",
         )
-        .bind(token.0)
+        .bind(token.id.0)
         .bind(reason)
+        .bind(token.registered_at)
         .execute(&self.0)
         .await?;
         Ok(retired.rows_affected() == 1)

@@ -6,6 +6,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use super::{World, every_device, mailbox};
 use crate::delivery::cursors;
+use crate::delivery::settlement::Receipt;
 
 #[tokio::test]
 async fn a_confirmation_before_the_deadline_cancels_the_push() {
@@ -16,7 +17,7 @@ async fn a_confirmation_before_the_deadline_cancels_the_push() {
         world.tell(user).await;
     }
     let settlement = world.settlement();
-    settlement.confirm(&mailbox(user, None), 2);
+    settlement.confirm(&mailbox(user, None), 2, Receipt::Pong);
     settlement.flush(&world.pool).await;
     world.age(10).await;
 
@@ -37,9 +38,9 @@ async fn a_confirmation_that_cannot_be_written_is_kept() {
     let broken = PgPoolOptions::new().acquire_timeout(Duration::from_millis(100));
     let broken = broken.connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
 
-    settlement.confirm(&mailbox(user, None), 2);
+    settlement.confirm(&mailbox(user, None), 2, Receipt::Pong);
     settlement.flush(&broken).await;
-    settlement.confirm(&mailbox(user, None), 1);
+    settlement.confirm(&mailbox(user, None), 1, Receipt::Pong);
     settlement.flush(&world.pool).await;
 
     let delivered = Some("delivered".to_owned());
@@ -52,8 +53,8 @@ async fn one_device_does_not_confirm_for_another_where_every_device_counts() {
     let user = world.user().await;
     world.tell(user).await;
     let settlement = world.settlement();
-    settlement.confirm(&mailbox(user, Some("phone")), 1);
-    settlement.confirm(&mailbox(user, Some("tablet")), 0);
+    settlement.confirm(&mailbox(user, Some("phone")), 1, Receipt::Pong);
+    settlement.confirm(&mailbox(user, Some("tablet")), 0, Receipt::Pong);
     settlement.flush(&world.pool).await;
 
     let cursors = cursors::of_user(&world.pool, user).await.unwrap();

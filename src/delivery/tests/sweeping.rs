@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{World, every_device, mailbox, pushable, silent, token, until};
 use crate::delivery::cursors;
-use crate::delivery::outbox::{self, Outcome};
+use crate::delivery::outcome::Reason;
 use crate::delivery::sweeper::{Found, Sweeper};
+use crate::delivery::{claims, outbox};
 use crate::domain::clock::Timestamp;
 
 #[tokio::test]
@@ -56,6 +57,7 @@ async fn an_event_without_devices_waits_and_expires_on_the_record() {
     assert_eq!(world.outcomes(user).await, [None], "a push must not be tried after its life");
     sweeper.expire().await.unwrap();
     assert_eq!(world.outcomes(user).await, [Some("expired".to_owned())]);
+    assert_eq!(world.reasons(user).await, [Some("no_device".to_owned())]);
 }
 
 #[tokio::test]
@@ -79,20 +81,17 @@ async fn a_settlement_by_an_overtaken_worker_changes_nothing() {
     let user = world.user().await;
     world.tell(user).await;
     world.age(10).await;
-    let claim = async || {
-        let (deadline, lease) = (world.config.ack_deadline(), world.config.claim_lease());
-        outbox::claim_overdue(&world.pool, 10, deadline, lease).await.unwrap()
-    };
-    let slow = claim().await.remove(0);
-    assert!(claim().await.is_empty(), "a claimed event is not due");
+    let slow = world.claim().await.remove(0);
+    assert!(world.claim().await.is_empty(), "a claimed event is not due");
     world.age(0).await;
-    let quick = claim().await.remove(0);
+    let quick = world.claim().await.remove(0);
 
-    assert!(!outbox::settle(&world.pool, &slow, Outcome::Pushed).await.unwrap());
-    outbox::reschedule(&world.pool, &slow, slow.now).await.unwrap();
-    assert!(claim().await.is_empty(), "the overtaken worker gave it back");
-    assert!(outbox::settle(&world.pool, &quick, Outcome::Expired).await.unwrap());
-    assert!(!outbox::settle(&world.pool, &quick, Outcome::Pushed).await.unwrap());
+    let settle = async |by, reason| claims::settle(&world.pool, by, reason).await.unwrap().is_some();
+    assert!(!settle(&slow, Reason::Accepted).await);
+    claims::park(&world.pool, &slow, Reason::NoDevice, slow.now).await.unwrap();
+    assert!(world.claim().await.is_empty(), "the overtaken worker gave it back");
+    assert!(settle(&quick, Reason::GivenUp).await);
+    assert!(!settle(&quick, Reason::Accepted).await);
     assert_eq!(world.outcomes(user).await, [Some("expired".to_owned())]);
 }
 
@@ -166,10 +165,11 @@ async fn only_settled_events_beyond_the_retention_are_deleted() {
     for _ in 0..3 {
         world.tell(user).await;
     }
-    outbox::settle_confirmed(&world.pool, &[user.0], &[2]).await.unwrap();
+    let pong = ["pong".to_owned()];
+    outbox::settle_confirmed(&world.pool, &[user.0], &[2], &pong).await.unwrap();
     world.age(7_200).await;
     world.tell(user).await;
-    outbox::settle_confirmed(&world.pool, &[user.0], &[0]).await.unwrap();
+    outbox::settle_confirmed(&world.pool, &[user.0], &[0], &pong).await.unwrap();
 
     let retention = Duration::from_hours(1);
     assert_eq!(outbox::prune(&world.pool, retention, 1).await.unwrap(), 1);

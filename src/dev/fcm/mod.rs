@@ -146,6 +146,11 @@ impl FakeFcm {
         self.state.inner.lock().apply(script);
     }
 
+    /// Forgets the scripted replies that were not used up; the log stays.
+    pub fn end_replies(&self) {
+        self.state.inner.lock().scripted.end_replies();
+    }
+
     /// As `GET /log`.
     #[must_use]
     pub fn log(&self) -> Vec<Entry> {

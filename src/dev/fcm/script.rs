@@ -145,6 +145,10 @@ impl Scripted {
         self.latency.pick()
     }
 
+    pub(super) fn end_replies(&mut self) {
+        self.replies.clear();
+    }
+
     pub(super) fn pending_replies(&self) -> usize {
         self.replies.iter().map(|reply| reply.times as usize).sum()
     }

@@ -1,6 +1,9 @@
 //! Why a connection ends: one table with the code, the reason, and what the client should do.
 
+use bytes::Bytes;
+
 use crate::delivery::mailbox::Farewell;
+use crate::edge::ws::socket::close_frame;
 
 macro_rules! closings {
     ($($(#[$doc:meta])* $name:ident => $code:literal, $reason:literal, $advice:ident;)*) => {
@@ -55,6 +58,8 @@ closings! {
     MissingToken => 1008, "Missing JWT token", Stop;
     InvalidToken => 1008, "Invalid JWT token", Stop;
     TooManyConnections => 1008, "Too many connections", BackOff;
+    /// Its fragments did not come in time.
+    MessageTooSlow => 1008, "Message took too long", BackOff;
     MessageTooBig => 1009, "Message too big", Stop;
     Internal => 1011, "Internal error", BackOff;
     /// What the client missed cannot be read now.
@@ -67,6 +72,14 @@ closings! {
     RateLimited => 4008, "Too many messages", BackOff;
     SlowConsumer => 4009, "Too slow to take its events", Resume;
     TokenExpired => 4010, "Token expired", Refresh;
+}
+
+impl Closing {
+    /// The frame that ends a connection for this reason.
+    #[must_use]
+    pub fn frame(self) -> Bytes {
+        close_frame(self.code(), self.reason())
+    }
 }
 
 impl From<Farewell> for Closing {

@@ -1,9 +1,12 @@
 //! The settings of sockets.
 
+use std::time::Duration;
+
 use anyhow::bail;
 use serde::Deserialize;
 
 use crate::delivery::mailbox::Bounds;
+use crate::edge::ws::allowance::{FRAME_HEADER_BYTES, Rate, Rates};
 use crate::edge::ws::socket::Limits;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -25,10 +28,20 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// The most fragments a message may have.
     pub fragments_max: usize,
+    /// How long a message may take from its first fragment to its last.
+    pub assembly_timeout_ms: u64,
     /// Messages (of any kind but pongs) a client may send per second, over time.
     pub messages_per_second: u32,
     /// Messages a client may send at once.
     pub messages_burst: u32,
+    /// Pings a client may send per second, over time; each is a message too.
+    pub pings_per_second: u32,
+    /// Pings a client may send at once.
+    pub pings_burst: u32,
+    /// Bytes of frames of any kind a client may send per second, over time.
+    pub bytes_per_second: u32,
+    /// Bytes a client may send at once.
+    pub bytes_burst: u32,
     /// Connections that one node takes; further ones are answered 503.
     pub connections_max: usize,
     /// Connections that one user may have on one node; further ones are closed.
@@ -39,7 +52,13 @@ impl Config {
     /// # Errors
     /// One sentence that names the key and what is wrong with it.
     pub fn check(&self) -> anyhow::Result<()> {
-        let times = [self.heartbeat_ms, self.pong_timeout_ms, self.auth_timeout_ms, self.write_timeout_ms];
+        let times = [
+            self.heartbeat_ms,
+            self.pong_timeout_ms,
+            self.auth_timeout_ms,
+            self.write_timeout_ms,
+            self.assembly_timeout_ms,
+        ];
         if times.contains(&0) {
             bail!("sockets: every …_ms must be at least 1");
         }
@@ -49,21 +68,39 @@ impl Config {
             self.fragments_max,
             self.messages_per_second as usize,
             self.messages_burst as usize,
+            self.pings_per_second as usize,
+            self.pings_burst as usize,
+            self.bytes_per_second as usize,
             self.connections_max,
             self.connections_per_user_max,
         ];
         if counts.contains(&0) {
-            bail!("sockets: every …_max, messages_per_second and messages_burst must be at least 1");
+            bail!("sockets: every …_max, …_per_second and …_burst must be at least 1");
         }
         if self.queue_bytes_max < self.message_bytes_max {
             bail!("sockets.queue_bytes_max must be at least sockets.message_bytes_max: one event has to fit");
+        }
+        if (self.bytes_burst as usize) < self.message_bytes_max + FRAME_HEADER_BYTES {
+            bail!("sockets.bytes_burst must be more than sockets.message_bytes_max: one message has to fit");
         }
         Ok(())
     }
 
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits { message_bytes_max: self.message_bytes_max, fragments_max: self.fragments_max }
+        Limits {
+            message_bytes_max: self.message_bytes_max,
+            fragments_max: self.fragments_max,
+            assembly_timeout: Duration::from_millis(self.assembly_timeout_ms),
+        }
+    }
+
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        let messages = Rate { per_second: self.messages_per_second, burst: self.messages_burst };
+        let pings = Rate { per_second: self.pings_per_second, burst: self.pings_burst };
+        let bytes = Rate { per_second: self.bytes_per_second, burst: self.bytes_burst };
+        Rates { messages, pings, bytes }
     }
 
     #[must_use]

@@ -4,10 +4,12 @@
 //! [`session`] decides (without I/O) what each message, event and passing of time means, and
 //! [`connection`] does what it decided. [`sockets`] is what the connections of a node share.
 
+mod allowance;
 pub mod close;
 mod config;
 mod connection;
 mod frames;
+mod json;
 pub mod protocol;
 mod replay;
 mod session;
@@ -15,7 +17,7 @@ pub mod socket;
 mod sockets;
 #[cfg(test)]
 mod tests;
-mod upgrade;
+pub mod upgrade;
 mod wheel;
 
 pub use config::Config;

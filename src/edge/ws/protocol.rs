@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::db::EpochId;
 use crate::delivery::event::text_frame;
 use crate::domain::ids::{ConnectionId, NodeId};
+use crate::edge::ws::json::FlatObject;
 
 /// The sub-protocol of clients that confirm events themselves.
 pub const SUBPROTOCOL: &str = "fanlight.v1";
@@ -37,7 +38,7 @@ pub struct Auth {
 pub enum CommandError {
     Malformed,
     Unknown,
-    MissingField(&'static str),
+    InvalidField(&'static str),
 }
 
 impl CommandError {
@@ -45,7 +46,7 @@ impl CommandError {
         match self {
             Self::Malformed => "malformed_command",
             Self::Unknown => "unknown_command",
-            Self::MissingField(_) => "invalid_command",
+            Self::InvalidField(_) => "invalid_command",
         }
     }
 
@@ -53,27 +54,9 @@ impl CommandError {
         match self {
             Self::Malformed => "A command is one JSON object with a `type`".into(),
             Self::Unknown => "This command is not known".into(),
-            Self::MissingField(field) => format!("This command needs a valid `{field}`"),
+            Self::InvalidField(field) => format!("This command needs a valid `{field}`"),
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawCommand<'a> {
-    r#type: String,
-    #[serde(borrow, default)]
-    r#ref: Option<&'a RawValue>,
-    #[serde(default)]
-    seq: Option<i64>,
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
-    since: Option<i64>,
-    #[serde(default)]
-    epoch: Option<Uuid>,
-    #[serde(default)]
-    device_id: Option<String>,
 }
 
 /// Longer references are not repeated: an answer must not cost more than its question.
@@ -81,25 +64,35 @@ const REF_BYTES_MAX: usize = 128;
 
 /// Reads a command and the `ref` that its answer repeats.
 pub fn parse(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
-    // serde would take an array as the fields of a struct, in their order.
-    let is_object = text.trim_start().starts_with('{');
-    let raw: RawCommand<'_> = match serde_json::from_str(text) {
-        Ok(raw) if is_object => raw,
-        _ => return (Err(CommandError::Malformed), None),
-    };
-    let reference = raw.r#ref.filter(|reference| reference.get().len() <= REF_BYTES_MAX);
-    let command = match raw.r#type.as_str() {
-        "ACK" => raw.seq.map(|seq| Command::Ack { seq }).ok_or(CommandError::MissingField("seq")),
+    let Some(object) = FlatObject::read(text) else { return (Err(CommandError::Malformed), None) };
+    let reference = object.field::<&RawValue>("ref").unwrap_or_default();
+    (command(&object), reference.filter(|reference| reference.get().len() <= REF_BYTES_MAX))
+}
+
+fn command(object: &FlatObject<'_>) -> Result<Command, CommandError> {
+    let kind: Option<String> = object.field("type").map_err(|_| CommandError::Malformed)?;
+    match kind.ok_or(CommandError::Malformed)?.as_str() {
+        "ACK" => Ok(Command::Ack { seq: needed(object, "seq")? }),
         "PING" => Ok(Command::Ping),
-        "AUTH" => match raw.token {
-            Some(token) => {
-                Ok(Command::Auth(Auth { token, since: raw.since, epoch: raw.epoch, device: raw.device_id }))
-            }
-            None => Err(CommandError::MissingField("token")),
-        },
+        "AUTH" => Ok(Command::Auth(Auth {
+            token: needed(object, "token")?,
+            since: optional(object, "since")?,
+            epoch: optional(object, "epoch")?,
+            device: optional(object, "deviceId")?,
+        })),
         _ => Err(CommandError::Unknown),
-    };
-    (command, reference)
+    }
+}
+
+fn needed<'a, T: Deserialize<'a>>(object: &FlatObject<'a>, name: &'static str) -> Result<T, CommandError> {
+    optional(object, name)?.ok_or(CommandError::InvalidField(name))
+}
+
+fn optional<'a, T: Deserialize<'a>>(
+    object: &FlatObject<'a>,
+    name: &'static str,
+) -> Result<Option<T>, CommandError> {
+    object.field(name).map_err(|_| CommandError::InvalidField(name))
 }
 
 /// What the client may do on this connection.
@@ -205,15 +198,33 @@ mod tests {
             ("[]", CommandError::Malformed),
             (r#"["PING"]"#, CommandError::Malformed),
             (r#"{"type":"ACK","type":"PING"}"#, CommandError::Malformed),
-            (r#"{"type":"ACK","seq":1.5}"#, CommandError::Malformed),
+            (r#"{"type":"PING","later":1,"later":2}"#, CommandError::Malformed),
+            (r#"{"type":"PING","t\u0079pe":"AUTH"}"#, CommandError::Malformed),
+            (r#"{"type":7}"#, CommandError::Malformed),
+            (r#"{"ref":1}"#, CommandError::Malformed),
+            (r#"{"type":"PING"} {}"#, CommandError::Malformed),
+            (r#"{"type":"ACK","seq":1.5}"#, CommandError::InvalidField("seq")),
+            (r#"{"type":"ACK","seq":"1"}"#, CommandError::InvalidField("seq")),
+            (r#"{"type":"ACK","seq":9223372036854775808}"#, CommandError::InvalidField("seq")),
+            (r#"{"type":"ACK","seq":null}"#, CommandError::InvalidField("seq")),
+            (r#"{"type":"AUTH","token":"t","since":"1"}"#, CommandError::InvalidField("since")),
+            (r#"{"type":"AUTH","token":"t","deviceId":1}"#, CommandError::InvalidField("deviceId")),
             (r#"{"type":"NOPE"}"#, CommandError::Unknown),
-            (r#"{"type":"ACK"}"#, CommandError::MissingField("seq")),
-            (r#"{"type":"AUTH"}"#, CommandError::MissingField("token")),
+            (r#"{"type":"ACK"}"#, CommandError::InvalidField("seq")),
+            (r#"{"type":"AUTH"}"#, CommandError::InvalidField("token")),
         ];
         for (text, error) in cases {
             assert_eq!(parse(text).0, Err(error), "{text}");
         }
-        assert_eq!(parse(&"[".repeat(10_000)).0, Err(CommandError::Malformed));
+    }
+
+    #[test]
+    fn a_ref_is_repeated_even_if_the_command_is_wrong() {
+        let (command, reference) = parse(r#"{"ref":{"a":[1]},"type":"ACK","seq":"x"}"#);
+        assert_eq!(command, Err(CommandError::InvalidField("seq")));
+        assert_eq!(reference.map(RawValue::get), Some(r#"{"a":[1]}"#));
+        let long = format!(r#"{{"type":"PING","ref":"{}"}}"#, "x".repeat(REF_BYTES_MAX));
+        assert_eq!(parse(&long).1.map(RawValue::get), None);
     }
 
     #[test]

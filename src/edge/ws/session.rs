@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::edge::ws::allowance::{Allowance, Rates};
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::protocol::{self, Auth, Command, Reply};
-use crate::edge::ws::socket::{Message, close_frame, ping_frame, pong_frame};
+use crate::edge::ws::socket::{Message, ping_frame, pong_frame};
 
 /// How this client confirms events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +27,7 @@ pub enum Receipt {
 pub struct Rules {
     pub heartbeat: Duration,
     pub pong_timeout: Duration,
-    pub messages_per_second: u32,
-    pub messages_burst: u32,
+    pub rates: Rates,
 }
 
 /// What the connection should do.
@@ -64,6 +64,12 @@ struct PingInFlight {
     sent_at: Instant,
 }
 
+impl PingInFlight {
+    fn payload(self) -> Bytes {
+        self.seq.map(|seq| Bytes::from(seq.to_string())).unwrap_or_default()
+    }
+}
+
 pub struct Session {
     rules: Rules,
     receipt: Receipt,
@@ -72,9 +78,7 @@ pub struct Session {
     ping: Option<PingInFlight>,
     heard_at: Instant,
     expires_at: Instant,
-    /// Messages that the client may still send at once, as of `allowance_at`.
-    allowance: f64,
-    allowance_at: Instant,
+    allowance: Allowance,
 }
 
 impl Session {
@@ -87,8 +91,7 @@ impl Session {
             ping: None,
             heard_at: now,
             expires_at,
-            allowance: f64::from(rules.messages_burst),
-            allowance_at: now,
+            allowance: Allowance::new(rules.rates, now),
         }
     }
 
@@ -138,7 +141,8 @@ impl Session {
 
     pub fn on_message(&mut self, message: Message, now: Instant) -> Vec<Action> {
         self.heard_at = now;
-        if !matches!(message, Message::Pong(_) | Message::Close(_)) && !self.spend_allowance(now) {
+        let is_answer = matches!(&message, Message::Pong(payload) if self.is_awaited(payload));
+        if !self.allowance.spend(&message, is_answer, now) {
             return vec![Action::Close(Closing::RateLimited)];
         }
         match message {
@@ -169,19 +173,18 @@ impl Session {
     }
 
     fn on_pong(&mut self, payload: &[u8], now: Instant) -> Vec<Action> {
-        let Some(ping) = self.ping.take() else { return Vec::new() };
-        let expected = ping.seq.map(|seq| seq.to_string()).unwrap_or_default();
-        if payload != expected.as_bytes() {
-            // Not the answer to our ping: an unsolicited pong proves life, and nothing else.
-            self.ping = Some(ping);
-            return Vec::new();
-        }
+        // Any other pong proves life, and nothing else.
+        let Some(ping) = self.ping.take_if(|ping| ping.payload() == payload) else { return Vec::new() };
         let mut actions = Vec::new();
         if let Some(seq) = ping.seq.and_then(|seq| self.confirm(seq)) {
             actions.push(Action::Confirm(seq));
         }
         actions.extend(self.ask_for_receipt(now).map(Action::Write));
         actions
+    }
+
+    fn is_awaited(&self, pong: &[u8]) -> bool {
+        self.ping.is_some_and(|ping| ping.payload() == pong)
     }
 
     /// Moves the confirmation forward; `None` if it is there already.
@@ -191,19 +194,6 @@ impl Session {
             self.confirmed_seq = seq;
             seq
         })
-    }
-
-    /// A token bucket: refills with time, holds at most a burst.
-    fn spend_allowance(&mut self, now: Instant) -> bool {
-        let refill =
-            now.duration_since(self.allowance_at).as_secs_f64() * f64::from(self.rules.messages_per_second);
-        self.allowance = (self.allowance + refill).min(f64::from(self.rules.messages_burst));
-        self.allowance_at = now;
-        if self.allowance < 1.0 {
-            return false;
-        }
-        self.allowance -= 1.0;
-        true
     }
 
     /// Time has passed.
@@ -240,20 +230,19 @@ impl Session {
     }
 }
 
-/// The frame that ends a connection for this reason.
-pub fn farewell_frame(closing: Closing) -> Bytes {
-    close_frame(closing.code(), closing.reason())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::ws::allowance::Rate;
 
     const RULES: Rules = Rules {
         heartbeat: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(20),
-        messages_per_second: 20,
-        messages_burst: 60,
+        rates: Rates {
+            messages: Rate { per_second: 20, burst: 60 },
+            pings: Rate { per_second: 2, burst: 10 },
+            bytes: Rate { per_second: 1_000, burst: 2_000 },
+        },
     };
 
     fn session(receipt: Receipt) -> (Session, Instant) {
@@ -342,18 +331,17 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_ends_the_connection_but_pongs_are_free() {
+    fn answers_to_our_pings_are_free_and_other_pongs_are_not() {
         let (mut session, now) = session(Receipt::Pong);
-        for _ in 0..1_000 {
+        for seq in 1..=100 {
+            session.wrote(seq, now);
+            let answer = Message::Pong(Bytes::from(seq.to_string()));
+            assert_eq!(session.on_message(answer, now), vec![Action::Confirm(seq)]);
+        }
+        for _ in 0..RULES.rates.messages.burst {
             assert_eq!(session.on_message(pong("x"), now), vec![]);
         }
-        let ping = || Message::Ping(Bytes::new());
-        for _ in 0..RULES.messages_burst {
-            assert!(matches!(session.on_message(ping(), now)[..], [Action::Write(_)]));
-        }
-        assert_eq!(session.on_message(ping(), now), vec![Action::Close(Closing::RateLimited)]);
-        let later = now + Duration::from_secs(1);
-        assert!(matches!(session.on_message(ping(), later)[..], [Action::Write(_)]));
+        assert_eq!(session.on_message(pong("x"), now), vec![Action::Close(Closing::RateLimited)]);
     }
 
     #[test]

@@ -4,12 +4,15 @@
 //! frames, long control frames, endless or interleaved fragments, broken text in fragments), each with the
 //! close code of RFC 6455. Writing is plain: our frames are finished bytes, the same for every receiver.
 
+use std::time::Duration;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use fastwebsockets::{OpCode, WebSocketError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout_at};
 
 use crate::edge::ws::close::{Closing, is_valid_from_client};
-use crate::edge::ws::frames::Frames;
+use crate::edge::ws::frames::{Frames, Received};
 
 /// RFC 6455 §5.5.
 const CONTROL_PAYLOAD_MAX: usize = 125;
@@ -21,6 +24,8 @@ pub struct Limits {
     /// Bytes of one message, over all its fragments.
     pub message_bytes_max: usize,
     pub fragments_max: usize,
+    /// From the first fragment of a message to its last. (Who leaves a frame half-sent cannot answer a ping.)
+    pub assembly_timeout: Duration,
 }
 
 /// What a client sent.
@@ -55,6 +60,9 @@ struct Partial {
     opcode: OpCode,
     payload: BytesMut,
     fragments: usize,
+    /// So much of a text is known to be UTF-8.
+    valid: usize,
+    deadline: Instant,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -68,7 +76,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// [`ReadError`]; nothing can be read after it.
     pub async fn message(&mut self) -> Result<Message, ReadError> {
         loop {
-            let frame = self.frames.next().await.map_err(|error| refuse(&error))?;
+            let frame = self.frame().await?;
             if !frame.masked {
                 return Err(ReadError::Refused(Closing::ProtocolError));
             }
@@ -76,6 +84,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 return Ok(message);
             }
         }
+    }
+
+    async fn frame(&mut self) -> Result<Received, ReadError> {
+        let frame = match &self.partial {
+            None => self.frames.next().await,
+            // Boxed: a connection that is idle should not keep room for a timer.
+            Some(partial) => Box::pin(timeout_at(partial.deadline, self.frames.next()))
+                .await
+                .map_err(|_| ReadError::Refused(Closing::MessageTooSlow))?,
+        };
+        frame.map_err(|error| refuse(&error))
     }
 
     fn accept(&mut self, fin: bool, opcode: OpCode, payload: BytesMut) -> Result<Option<Message>, ReadError> {
@@ -86,7 +105,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             OpCode::Text | OpCode::Binary if fin => whole(opcode, payload).map(Some),
             OpCode::Text | OpCode::Binary => {
-                self.partial = Some(Partial { opcode, payload, fragments: 1 });
+                let deadline = Instant::now() + self.limits.assembly_timeout;
+                let mut partial = Partial { opcode, payload, fragments: 1, valid: 0, deadline };
+                partial.check_text()?;
+                self.partial = Some(partial);
                 Ok(None)
             }
             OpCode::Continuation => self.continuation(fin, &payload),
@@ -104,8 +126,24 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if fin {
             return whole(partial.opcode, partial.payload).map(Some);
         }
+        partial.check_text()?;
         self.partial = Some(partial);
         Ok(None)
+    }
+}
+
+impl Partial {
+    /// Refuses broken text as soon as it is here; a character may still be incomplete.
+    fn check_text(&mut self) -> Result<(), ReadError> {
+        if self.opcode != OpCode::Text {
+            return Ok(());
+        }
+        match std::str::from_utf8(&self.payload[self.valid..]) {
+            Ok(_) => self.valid = self.payload.len(),
+            Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
+            Err(_) => return Err(ReadError::Refused(Closing::InvalidText)),
+        }
+        Ok(())
     }
 }
 
@@ -177,6 +215,12 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
     payload.put_u16(code);
     payload.put_slice(reason.as_bytes());
     control_frame(0x88, &payload)
+}
+
+/// RFC 6455 §5.5.1: a close frame is answered with the same code, an empty one with an empty one.
+#[must_use]
+pub fn close_back_frame(code: Option<u16>) -> Bytes {
+    code.map_or_else(|| control_frame(0x88, b""), |code| close_frame(code, ""))
 }
 
 fn control_frame(first_byte: u8, payload: &[u8]) -> Bytes {

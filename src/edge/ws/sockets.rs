@@ -27,8 +27,8 @@ use crate::edge::ws::close::Closing;
 use crate::edge::ws::connection::{Connection, End};
 use crate::edge::ws::protocol::{self, Command};
 use crate::edge::ws::replay::Replay;
-use crate::edge::ws::session::{Receipt, Rules, Session, farewell_frame};
-use crate::edge::ws::socket::{Message, ReadError, Reader, close_frame, finish};
+use crate::edge::ws::session::{Receipt, Rules, Session};
+use crate::edge::ws::socket::{Message, ReadError, Reader, close_back_frame, finish};
 use crate::edge::ws::wheel::Wheel;
 use crate::shutdown::Shutdown;
 
@@ -127,7 +127,7 @@ impl Sockets {
         drop(reader);
         // A client may choose among thousands of codes; a label must not.
         let (code, frame) = match end {
-            End::Close(closing) => (closing.code().to_string(), Some(farewell_frame(closing))),
+            End::Close(closing) => (closing.code().to_string(), Some(closing.frame())),
             End::CloseBack(code) => ("client".to_owned(), Some(close_back_frame(code))),
             End::Gone => ("gone".to_owned(), None),
         };
@@ -181,7 +181,11 @@ impl Sockets {
             "connection closed"
         );
         drop(registration);
-        self.parts.membership.leave(&mailbox).await;
+        if self.is_draining() {
+            self.parts.membership.depart(&mailbox).await;
+        } else {
+            self.parts.membership.leave(&mailbox).await;
+        }
         end
     }
 
@@ -230,8 +234,7 @@ impl Sockets {
         Rules {
             heartbeat: Duration::from_millis(self.parts.config.heartbeat_ms),
             pong_timeout: Duration::from_millis(self.parts.config.pong_timeout_ms),
-            messages_per_second: self.parts.config.messages_per_second,
-            messages_burst: self.parts.config.messages_burst,
+            rates: self.parts.config.rates(),
         }
     }
 
@@ -246,11 +249,6 @@ impl Sockets {
 /// A device's name as clients may choose it: 1 to 191 characters, as in the device registration.
 pub fn device_name(name: String) -> Option<String> {
     (1..=191).contains(&name.chars().count()).then_some(name)
-}
-
-/// RFC 6455 §5.5.1: a close frame is answered with the same code, an empty one with an empty one.
-fn close_back_frame(code: Option<u16>) -> Bytes {
-    code.map_or_else(|| Bytes::from_static(&[0x88, 0x00]), |code| close_frame(code, ""))
 }
 
 /// A place among the node's connections.

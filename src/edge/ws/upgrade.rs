@@ -13,12 +13,13 @@ use axum::routing::any;
 use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::{
     CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use hyper::upgrade::Parts;
+use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
@@ -77,14 +78,24 @@ pub async fn handshake(
     drop(request);
     let shutdown = sockets.parts.shutdown.clone();
     shutdown.spawn_light(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(Parts { io, read_buf, .. }) => sockets.serve(io.into_inner(), read_buf, hello).await,
-            Err(_) => tracing::error!("an upgraded connection is not the TCP stream that was accepted"),
+        if let Some((stream, leftover)) = taken_over(upgrade).await {
+            sockets.serve(stream, leftover, hello).await;
         }
         drop(admission);
     });
     Ok(response)
+}
+
+/// The connection itself, once the 101 is written, and what HTTP had read beyond the handshake.
+pub async fn taken_over(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+    let upgraded = upgrade.await.ok()?;
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(Parts { io, read_buf, .. }) => Some((io.into_inner(), read_buf)),
+        Err(_) => {
+            tracing::error!("an upgraded connection is not the TCP stream that was accepted");
+            None
+        }
+    }
 }
 
 fn prepare(
@@ -93,7 +104,7 @@ fn prepare(
     request: &Request,
 ) -> Result<(Response, Hello), Problem> {
     let headers = request.headers();
-    let accept = check(request.method(), request.version(), headers)?;
+    let mut response = accept(request)?;
     if headers.contains_key(ORIGIN) && !authenticator.origins().allows_headers(headers) {
         return Err(ErrorCode::ForeignOrigin.into());
     }
@@ -114,18 +125,26 @@ fn prepare(
         },
         device: parameters.device_id.map(device).transpose()?,
     };
-    let mut response = Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(UPGRADE, "websocket")
-        .header(CONNECTION, "Upgrade")
-        .header(SEC_WEBSOCKET_ACCEPT, accept)
-        .body(Body::empty())
-        .expect("constant headers and base64 are valid");
     if speaks_v1 {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     tracing::debug!(node.id = %sockets.parts.node, "handshake");
     Ok((response, hello))
+}
+
+/// The 101 that accepts a handshake, with no extension and no sub-protocol.
+///
+/// # Errors
+/// 400, 405 or 426 for a handshake that is not one.
+pub fn accept(request: &Request) -> Result<Response, Problem> {
+    let key = check(request.method(), request.version(), request.headers())?;
+    let response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(UPGRADE, "websocket")
+        .header(CONNECTION, "Upgrade")
+        .header(SEC_WEBSOCKET_ACCEPT, key)
+        .body(Body::empty());
+    Ok(response.expect("constant headers and base64 are valid"))
 }
 
 /// Checks the handshake, and returns the proof that we understood it.

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use crate::db::PgPool;
 use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
-use crate::domain::clock::{SharedClock, Timestamp};
-use crate::domain::ids::{DeviceTokenId, UserId};
+use crate::domain::clock::SharedClock;
+use crate::domain::ids::UserId;
 use crate::features::devices::service::seen_since;
 use crate::features::devices::{Config, repository};
 
@@ -30,14 +30,8 @@ impl DeviceTokens for PushDevices {
         repository::pushable(&self.pool, user, seen_after).await
     }
 
-    async fn retire(
-        &self,
-        token: DeviceTokenId,
-        reason: &'static str,
-        attempted_at: Timestamp,
-    ) -> Result<bool, sqlx::Error> {
-        let retired =
-            repository::retire_dead(&self.pool, token, reason, attempted_at, self.clock.now()).await?;
+    async fn retire(&self, token: &DeviceToken, reason: &'static str) -> Result<bool, sqlx::Error> {
+        let retired = repository::retire_dead(&self.pool, token, reason, self.clock.now()).await?;
         if retired {
             metrics::counter!("fanlight_device_tokens_retired_total", "reason" => "token_dead").increment(1);
         }

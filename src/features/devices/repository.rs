@@ -261,20 +261,19 @@ pub async fn retire_stale(
     Ok(retired.rows_affected())
 }
 
-/// Retires a token that FCM refused, unless it was registered again after `attempted_at`.
+/// Retires a token that FCM refused, unless it was registered again since it was read.
 pub async fn retire_dead(
     executor: impl PgExecutor<'_>,
-    token: DeviceTokenId,
+    token: &DeviceToken,
     reason: &str,
-    attempted_at: Timestamp,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let retired = sqlx::query!(
         "UPDATE device_tokens SET deactivated_at = $4, updated_at = $4, deactivated_reason = $2
-         WHERE id = $1 AND deactivated_at IS NULL AND last_registered_at <= $3",
-        token.0,
+         WHERE id = $1 AND deactivated_at IS NULL AND last_registered_at = $3",
+        token.id.0,
         reason,
-        attempted_at,
+        token.registered_at,
         now,
     )
     .execute(executor)
@@ -310,7 +309,7 @@ pub async fn pushable(
     seen_after: Timestamp,
 ) -> Result<Vec<DeviceToken>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT id AS "id: DeviceTokenId", device_id, fcm_token, platform, locale
+        r#"SELECT id AS "id: DeviceTokenId", device_id, fcm_token, platform, locale, last_registered_at
            FROM device_tokens
            WHERE user_id = $1 AND deactivated_at IS NULL AND last_registered_at >= $2
            ORDER BY last_registered_at DESC, id DESC"#,
@@ -326,6 +325,7 @@ pub async fn pushable(
             fcm_token: row.fcm_token,
             platform: platform_from_column(&row.platform)?,
             locale: row.locale,
+            registered_at: row.last_registered_at,
         })
     });
     tokens.collect()

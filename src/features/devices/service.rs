@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::db::PgPool;
+use crate::delivery::claims;
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::ids::UserId;
 use crate::edge::http::{ErrorCode, Problem};
@@ -61,6 +62,11 @@ impl Service {
         repository::delete_excess(&mut tx, registration.user, self.config.inactive_max).await?;
         tx.commit().await?;
 
+        // Not in the transaction: it would lock events after devices, and a push locks them the other way. If this is
+        // lost, the sweeper looks at such events every hour.
+        if let Err(error) = claims::wake(&self.pool, registration.user).await {
+            tracing::warn!(%error, "what waits for a device is not pushed to the new one at once");
+        }
         count_retired(Retirement::Moved, moved);
         count_retired(Retirement::DeviceLimit, excess);
         Ok((device, created))

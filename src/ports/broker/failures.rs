@@ -33,7 +33,7 @@ async fn command(link: &RedisLink, words: &[&str]) {
 #[tokio::test]
 async fn nobody_is_not_believed_of_a_redis_that_was_just_born() {
     let young = link(&redis_url().await, |config| config.warmup_ms = 600_000);
-    let old = RedisLink::new(Config { warmup_ms: 0, ..young.config().clone() }).unwrap();
+    let old = RedisLink::new(Config { warmup_ms: 1, ..young.config().clone() }).unwrap();
     let unborn = super::RedisBroker::new(old.clone(), crate::domain::ids::NodeId::generate());
     let stranger = envelope(UserId::generate(), 1);
     assert_eq!(route_one(&unborn, &stranger).await, Reach::Unknown, "no node has been seen yet");
@@ -44,7 +44,88 @@ async fn nobody_is_not_believed_of_a_redis_that_was_just_born() {
     let user = UserId::generate();
     owner.connect(user).await;
     assert_eq!(route_one(&*caller.broker, &envelope(user, 1)).await, Reach::Nodes(1));
-    assert_eq!(route_one(&unborn, &stranger).await, Reach::Nobody, "as if the time had passed");
+    // As if the time had passed.
+    until(async || route_one(&unborn, &stranger).await == Reach::Nobody).await;
+}
+
+/// What a pause of Redis leaves behind: leases that ran out while nobody could renew them.
+#[tokio::test]
+async fn nobody_is_not_believed_of_a_redis_that_hung() {
+    let (mut server, _state) = private_redis().await;
+    let link = link(&server.url(), |config| {
+        config.warmup_ms = 600_000;
+        // Short, so that the pause may be.
+        config.lease_ms = 200;
+    });
+    let backend = redis(&link);
+    let [caller, owner] = [backend.node().await, backend.node().await];
+    let (user, stranger) = (UserId::generate(), UserId::generate());
+    owner.connect(user).await;
+    // As if the warm-up were over; the pulse is short, and the machine may be slow.
+    until(async || {
+        set_pulse(&link, "since", 0).await;
+        backend.presence.renew_lease(caller.id).await.unwrap();
+        route_one(&*caller.broker, &envelope(stranger, 1)).await == Reach::Nobody
+    })
+    .await;
+
+    server.process.signal(Signal::Stop).unwrap();
+    let stopped = Instant::now();
+    until(async || stopped.elapsed() > Duration::from_millis(link.config().lease_ms)).await;
+    server.process.signal(Signal::Cont).unwrap();
+
+    for user in [user, stranger] {
+        assert_eq!(
+            route_one(&*caller.broker, &envelope(user, 1)).await,
+            Reach::Unknown,
+            "before it was noticed"
+        );
+        backend.presence.connections_of(stranger).await.unwrap_err();
+    }
+    backend.presence.renew_lease(caller.id).await.unwrap();
+    for user in [user, stranger] {
+        assert_eq!(route_one(&*caller.broker, &envelope(user, 2)).await, Reach::Unknown, "and after it was");
+    }
+    until(async || {
+        backend.presence.renew_lease(owner.id).await.unwrap();
+        route_one(&*caller.broker, &envelope(user, 3)).await == Reach::Nodes(1)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_is_not_absent_because_a_node_was_lost_or_sent_him_away() {
+    let (server, _state) = private_redis().await;
+    let link = link(&server.url(), |config| {
+        config.warmup_ms = 600_000;
+        config.lease_ms = 600_000;
+    });
+    let backend = redis(&link);
+    let [caller, lost, leaving] = [backend.node().await, backend.node().await, backend.node().await];
+    set_pulse(&link, "since", 0).await;
+    let [left_behind, sent_away, absent] = [(); 3].map(|()| UserId::generate());
+    lost.connect(left_behind).await;
+    leaving.connect(sent_away).await;
+
+    lost.stop_listening().await;
+    let entries = backend.presence.connections_of(sent_away).await.unwrap();
+    backend.presence.depart(&entries).await.unwrap();
+    backend.presence.release_lease(leaving.id).await.unwrap();
+
+    until(async || route_one(&*caller.broker, &envelope(left_behind, 1)).await == Reach::Unknown).await;
+    // As if its lease had ended.
+    command(&link, &["SET", &link.key("lease", lost.id), "1"]).await;
+    assert_eq!(route_one(&*caller.broker, &envelope(left_behind, 2)).await, Reach::Unknown);
+    assert_eq!(route_one(&*caller.broker, &envelope(sent_away, 1)).await, Reach::Unknown);
+    assert_eq!(route_one(&*caller.broker, &envelope(absent, 1)).await, Reach::Nobody);
+    // As if the time had passed.
+    command(&link, &["DEL", &link.key("lease", lost.id), &link.key("moving", sent_away)]).await;
+    assert_eq!(route_one(&*caller.broker, &envelope(left_behind, 3)).await, Reach::Nobody);
+    assert_eq!(route_one(&*caller.broker, &envelope(sent_away, 2)).await, Reach::Nobody);
+}
+
+async fn set_pulse(link: &RedisLink, field: &str, value: u64) {
+    command(link, &["HSET", &link.pulse_key(), field, &value.to_string()]).await;
 }
 
 #[tokio::test]

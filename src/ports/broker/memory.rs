@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach};
 use crate::domain::ids::NodeId;
-use crate::ports::presence::{Entry, MemoryPresence, Presence as _};
+use crate::ports::presence::{MemoryPresence, Presence as _};
 
 /// What the brokers of all nodes in this process share.
 #[derive(Default)]
@@ -34,18 +34,21 @@ impl MemoryBroker {
 
     async fn route_one(&self, envelope: &Envelope) -> Reach {
         let entries = self.presence.connections_of(envelope.user).await.expect("memory does not fail");
-        let others = || entries.iter().filter(|entry| entry.node != self.node);
-        let mut reached = 0;
-        for owner in others().map(|entry| entry.node).collect::<BTreeSet<NodeId>>() {
+        let others = entries.iter().map(|entry| entry.node).filter(|node| *node != self.node);
+        let (mut reached, mut silent) = (0, false);
+        for owner in others.collect::<BTreeSet<NodeId>>() {
             if let Some(listener) = self.listener(owner) {
                 listener(Incoming::Deliver(envelope.clone()));
                 reached += 1;
             } else {
-                let void: Vec<Entry> = others().filter(|entry| entry.node == owner).cloned().collect();
-                self.presence.leave(&void).await.expect("memory does not fail");
+                silent = true;
             }
         }
-        if reached == 0 { Reach::Nobody } else { Reach::Nodes(reached) }
+        match (reached, silent) {
+            (1.., _) => Reach::Nodes(reached),
+            (0, true) => Reach::Unknown,
+            (0, false) => Reach::Nobody,
+        }
     }
 }
 

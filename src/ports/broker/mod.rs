@@ -38,7 +38,8 @@ pub enum Reach {
     Nodes(u32),
     /// No other node owns a socket of this user.
     Nobody,
-    /// The broker has lost its memory lately, so that "nobody" would prove nothing.
+    /// Nobody was reached, and that proves nothing: the broker lost its memory lately, or the user's node was lost or
+    /// sent its users to others a moment ago.
     Unknown,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The subscription has a connection of its own. As soon as one stands, the listener hears
 //! [`Incoming::Subscribed`]: it fetches from Postgres what it missed, and enters its connections again, which
-//! [`RedisBroker::route`] took for void while nobody listened.
+//! another Redis would not know of.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach, wire};
 use crate::domain::ids::NodeId;
-use crate::ports::redis::{RedisFailure, RedisLink};
+use crate::ports::redis::{BELIEF, RedisFailure, RedisLink};
 
 const RECONNECT_DELAY: Duration = Duration::from_millis(250);
 const PROBES_MISSED_MAX: u32 = 2;
@@ -41,7 +41,7 @@ impl RedisBroker {
         Self {
             inbox: link.key("inbox", node),
             control: link.key("control", "all"),
-            script: Script::new(include_str!("route.lua")),
+            script: Script::new(&[BELIEF, include_str!("route.lua")].concat()),
             probes_sent: AtomicU64::new(0),
             probes_missed: AtomicU32::new(0),
             probe_arrived: watch::Sender::new(0),
@@ -53,17 +53,20 @@ impl RedisBroker {
 
     fn pipeline(&self, batch: &[Envelope]) -> Pipeline {
         let node = self.node.to_string();
-        let config = self.link.config();
+        let (config, pulse) = (self.link.config(), self.link.pulse_key());
         let mut pipeline = redis::pipe();
         for envelope in batch {
             pipeline
                 .cmd("EVALSHA")
                 .arg(self.script.get_hash())
-                .arg(1)
+                .arg(3)
                 .arg(self.link.key("presence", envelope.user))
+                .arg(&pulse)
+                .arg(self.link.key("moving", envelope.user))
                 .arg(&config.key_prefix)
                 .arg(&node)
                 .arg(wire::encode(envelope).as_ref())
+                .arg(config.stall_ms())
                 .arg(config.warmup_ms);
         }
         pipeline

@@ -14,6 +14,7 @@ async fn suite(presence: &dyn Presence) {
     entering_twice_is_entering_once(presence).await;
     leaving_removes_exactly_that_connection(presence).await;
     leaving_twice_or_without_having_entered_is_no_error(presence).await;
+    departing_removes_exactly_that_connection(presence).await;
     entries_without_a_lease_are_void_and_removed(presence).await;
     a_released_lease_voids_all_entries_of_its_node_and_no_other(presence).await;
     a_batch_may_be_empty_or_hold_many_users(presence).await;
@@ -42,6 +43,15 @@ async fn leaving_twice_or_without_having_entered_is_no_error(presence: &dyn Pres
     presence.leave(&[entry.clone(), entry.clone()]).await.unwrap();
     presence.leave(std::slice::from_ref(&entry)).await.unwrap();
     assert_eq!(connections_of(presence, entry.user).await, []);
+}
+
+async fn departing_removes_exactly_that_connection(presence: &dyn Presence) {
+    let [gone, stays] = [entry(living_node(presence).await), entry(living_node(presence).await)];
+    let stays = Entry { user: gone.user, ..stays };
+    presence.enter(&[gone.clone(), stays.clone()]).await.unwrap();
+    presence.depart(std::slice::from_ref(&gone)).await.unwrap();
+    presence.depart(&[]).await.unwrap();
+    assert_eq!(connections_of(presence, gone.user).await, [stays]);
 }
 
 async fn entries_without_a_lease_are_void_and_removed(presence: &dyn Presence) {

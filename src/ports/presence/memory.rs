@@ -41,6 +41,10 @@ impl Presence for MemoryPresence {
         Ok(())
     }
 
+    async fn depart(&self, entries: &[Entry]) -> Result<(), PresenceError> {
+        self.leave(entries).await
+    }
+
     async fn connections_of(&self, user: UserId) -> Result<Vec<Entry>, PresenceError> {
         let state = &mut *self.0.lock();
         let Some(of_user) = state.entries.get_mut(&user) else { return Ok(Vec::new()) };

@@ -50,7 +50,14 @@ pub trait Presence: Send + Sync {
     /// Removes exactly these connections, never a newer one of the same user.
     async fn leave(&self, entries: &[Entry]) -> Result<(), PresenceError>;
 
-    /// The user's entries whose nodes are alive. Removes those that are not.
+    /// Removes these connections of users whom this node sends to others. For a while they count neither as
+    /// connected nor as absent.
+    async fn depart(&self, entries: &[Entry]) -> Result<(), PresenceError>;
+
+    /// The user's entries whose nodes are alive, or were a moment ago. Removes those of nodes that are gone.
+    ///
+    /// # Errors
+    /// Also when there are none and that cannot be believed: Redis hung or came back empty a moment ago.
     async fn connections_of(&self, user: UserId) -> Result<Vec<Entry>, PresenceError>;
 
     /// Keeps this node's entries valid for one more lease, and says whether they were until now.

@@ -5,30 +5,22 @@ use redis::Script;
 
 use super::{Entry, Presence, PresenceError, Renewal};
 use crate::domain::ids::{NodeId, UserId};
-use crate::ports::redis::{RedisFailure, RedisLink};
+use crate::ports::redis::{BELIEF, RedisFailure, RedisLink};
 
 /// More entries than this take a connection of their own: they would hold up the events behind them.
 const HANDFUL: usize = 8;
 
-/// Renews a lease, and notes when this Redis was first seen: an empty one knows of nobody. Returns whether
-/// the lease still lived.
-const RENEW: &str = r"
-local kept = redis.call('SET', KEYS[1], '1', 'PX', ARGV[1], 'GET')
-if redis.call('EXISTS', KEYS[2]) == 0 then
-  local time = redis.call('TIME')
-  redis.call('SET', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000))
-end
-return kept and 1 or 0";
-
 pub struct RedisPresence {
     link: RedisLink,
     renew: Script,
+    read: Script,
 }
 
 impl RedisPresence {
     #[must_use]
     pub fn new(link: RedisLink) -> Self {
-        Self { link, renew: Script::new(RENEW) }
+        let script = |own: &str| Script::new(&[BELIEF, own].concat());
+        Self { link, renew: script(include_str!("renew.lua")), read: script(include_str!("read.lua")) }
     }
 
     fn hash(&self, user: UserId) -> String {
@@ -74,40 +66,46 @@ impl Presence for RedisPresence {
         Ok(())
     }
 
-    async fn connections_of(&self, user: UserId) -> Result<Vec<Entry>, PresenceError> {
-        let hash = self.hash(user);
-        let fields: Vec<(String, String)> = self
-            .link
-            .run("presence_read", async |mut redis| {
-                redis::cmd("HGETALL").arg(&hash).query_async(&mut redis).await
-            })
-            .await?;
-        let entries: Vec<Entry> = fields
-            .into_iter()
-            .filter_map(|(connection, node)| {
-                Some(Entry { user, connection: connection.parse().ok()?, node: node.parse().ok()? })
-            })
-            .collect();
+    async fn depart(&self, entries: &[Entry]) -> Result<(), PresenceError> {
         if entries.is_empty() {
-            return Ok(entries);
+            return Ok(());
         }
-        let mut leases = redis::cmd("MGET");
-        for entry in &entries {
-            leases.arg(self.link.key("lease", entry.node));
+        let mut pipeline = redis::pipe();
+        for entry in entries {
+            pipeline.hdel(self.hash(entry.user), entry.connection.to_string()).ignore();
+            if self.link.config().warmup_ms > 0 {
+                let moving = self.link.key("moving", entry.user);
+                pipeline.pset_ex(moving, 1, self.link.config().warmup_ms).ignore();
+            }
         }
-        let alive: Vec<Option<String>> =
-            self.link.run("presence_leases", async |mut redis| leases.query_async(&mut redis).await).await?;
-        let (living, void): (Vec<_>, Vec<_>) =
-            entries.into_iter().zip(alive).partition(|(_, lease)| lease.is_some());
-        if !void.is_empty() {
-            self.leave(&void.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>()).await?;
-        }
-        Ok(living.into_iter().map(|(entry, _)| entry).collect())
+        let pipeline = &pipeline;
+        self.link
+            .run("presence_depart", async |mut redis| pipeline.query_async::<()>(&mut redis).await)
+            .await?;
+        Ok(())
+    }
+
+    async fn connections_of(&self, user: UserId) -> Result<Vec<Entry>, PresenceError> {
+        let config = self.link.config();
+        let mut call = self.read.prepare_invoke();
+        call.key(self.hash(user)).key(self.link.pulse_key()).key(self.link.key("moving", user));
+        call.arg(&config.key_prefix).arg(config.stall_ms()).arg(config.warmup_ms);
+        let call = &call;
+        let read = async |mut redis| call.invoke_async::<Option<Vec<(String, String)>>>(&mut redis).await;
+        let Some(fields) = self.link.run("presence_read", read).await? else {
+            return Err(PresenceError::Unavailable("it lost its memory, or the user, a moment ago".into()));
+        };
+        let entry = |(connection, node): (String, String)| {
+            Some(Entry { user, connection: connection.parse().ok()?, node: node.parse().ok()? })
+        };
+        Ok(fields.into_iter().filter_map(entry).collect())
     }
 
     async fn renew_lease(&self, node: NodeId) -> Result<Renewal, PresenceError> {
+        let config = self.link.config();
         let mut call = self.renew.prepare_invoke();
-        call.key(self.link.key("lease", node)).key(self.born_key()).arg(self.link.config().lease_ms);
+        call.key(self.link.key("lease", node)).key(self.link.pulse_key());
+        call.arg(config.lease_ms).arg(config.warmup_ms).arg(config.stall_ms());
         let call = &call;
         // Asks even while the breaker is open: this is what closes it again.
         let renew = async |mut redis| call.invoke_async::<bool>(&mut redis).await;
@@ -123,12 +121,6 @@ impl Presence for RedisPresence {
             })
             .await?;
         Ok(())
-    }
-}
-
-impl RedisPresence {
-    fn born_key(&self) -> String {
-        format!("{}:born", self.link.config().key_prefix)
     }
 }
 

@@ -112,9 +112,12 @@ pub struct Accepted {
 /// Why a push was not taken, by what the caller does about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// May succeed later, not before `after` if the service said so. `reason` is a stable word for metrics and records.
+    /// The service is in trouble. May succeed later, not before `after` if it said so. `reason` is a stable word for metrics and records.
     #[error("push refused for now: {reason}")]
     Retry { after: Option<Duration>, reason: &'static str },
+    /// This device has had too many of late; says nothing of the service, or of other devices.
+    #[error("push refused for now: {reason}")]
+    Busy { after: Option<Duration>, reason: &'static str },
     /// The whole project must slow down or is locked out; hold every push until `after`.
     #[error("push is held back: {reason}")]
     Hold { after: Duration, reason: &'static str },

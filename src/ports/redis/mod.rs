@@ -27,6 +27,9 @@ mod tests;
 use breaker::Breaker;
 use server::{Locator, Server};
 
+/// Begins every script that says who is connected.
+pub const BELIEF: &str = include_str!("belief.lua");
+
 /// How often the sentinels are asked while nothing fails: a master that they gave up may not know it yet.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two questions while something does.
@@ -54,7 +57,7 @@ pub struct Config {
     pub breaker_ms: u64,
     /// How long a node's presence stays valid without a sign of life.
     pub lease_ms: u64,
-    /// After Redis came back empty, how long "nobody is connected" is not believed.
+    /// After Redis came back empty or hung, or a node was lost, how long "nobody is connected" is not believed.
     pub warmup_ms: u64,
 }
 
@@ -72,7 +75,16 @@ impl Config {
         if self.lease_ms < 3_000 {
             bail!("redis.lease_ms must be at least 3000: a lease is renewed once a second, and may miss one");
         }
+        if self.warmup_ms < 2_000 {
+            bail!("redis.warmup_ms must be at least 2000: the nodes need it to say again who is connected");
+        }
         Ok(())
+    }
+
+    /// How long the nodes' signs of life may stop until Redis counts as having hung.
+    #[must_use]
+    pub fn stall_ms(&self) -> u64 {
+        self.lease_ms / 2
     }
 }
 
@@ -142,7 +154,7 @@ impl RedisLink {
             command_timeout_ms: 5_000,
             connect_timeout_ms: 5_000,
             breaker_ms: 0,
-            lease_ms: 5_000,
+            lease_ms: 60_000,
             warmup_ms: 0,
         })
         .expect("a test passes a valid URL")
@@ -193,6 +205,12 @@ impl RedisLink {
         metrics::counter!("fanlight_redis_moves_total").increment(1);
         self.0.server.send_replace(Some(Server::new(found, self.config())?));
         Ok(())
+    }
+
+    /// When some node was seen last, and since when there was no gap.
+    #[must_use]
+    pub fn pulse_key(&self) -> String {
+        format!("{}:pulse", self.0.config.key_prefix)
     }
 
     /// `prefix:kind:id`

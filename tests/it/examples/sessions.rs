@@ -13,6 +13,8 @@ use crate::shape::assert_shape;
 use crate::shared::{cluster, person, socket_at};
 
 const REVOKED: (u16, &str) = (4003, "Session revoked");
+/// However it is told: at once by the broker, or by the poll of each second.
+const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
 async fn assert_refused_everywhere(client: &Client) {
     for node in &cluster().await.nodes {
@@ -21,7 +23,7 @@ async fn assert_refused_everywhere(client: &Client) {
 }
 
 #[tokio::test]
-async fn logout_ends_the_session_on_every_node_within_a_second() {
+async fn logout_ends_the_session_on_every_node_within_seconds() {
     let phone = person("ada").await;
     let tablet = phone.log_in_again().await;
     let mut sockets = Vec::new();
@@ -33,10 +35,10 @@ async fn logout_ends_the_session_on_every_node_within_a_second() {
     let started = Instant::now();
     let answer = phone.post("/auth/logout", Value::Null).await;
     for mut socket in sockets {
-        let (code, reason) = timeout(Duration::from_secs(1), socket.expect_close()).await.unwrap();
+        let (code, reason) = timeout(REVOKED_WITHIN, socket.expect_close()).await.unwrap();
         assert_eq!((code, reason.as_str()), REVOKED);
     }
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < REVOKED_WITHIN, "{:?}", started.elapsed());
 
     assert_eq!((answer.status, answer.body.clone()), (204, Value::Null));
     let cleared = "jwt_token=; HttpOnly; Path=/; SameSite=Lax; Max-Age=0";
@@ -90,12 +92,15 @@ async fn my_sessions_are_listed_and_one_is_ended() {
     let listed = phone.get("/auth/sessions").await.expect(200);
     assert_shape(&listed, &json!([session(false), session(true)]));
     let of_tablet = format!("/auth/sessions/{}", listed[0]["id"].as_str().unwrap());
-    let mut socket = socket_at(&tablet, 1).await;
+    // On every node: its end there tells that the node knows.
+    let sockets = [socket_at(&tablet, 0).await, socket_at(&tablet, 1).await, socket_at(&tablet, 2).await];
 
     stranger.delete(&of_tablet).await.expect_problem(404, "not_found");
     assert_eq!(phone.delete(&of_tablet).await.expect(204), Value::Null);
 
-    assert_eq!(socket.expect_close().await, (REVOKED.0, REVOKED.1.to_owned()));
+    for mut socket in sockets {
+        assert_eq!(socket.expect_close().await, (REVOKED.0, REVOKED.1.to_owned()));
+    }
     assert_refused_everywhere(&tablet).await;
     phone.delete(&of_tablet).await.expect_problem(404, "not_found");
     for unknown in ["0193a5c0-0000-7000-8000-000000000001", "1", "%00"] {

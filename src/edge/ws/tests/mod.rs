@@ -16,8 +16,8 @@ use crate::delivery::membership::Membership;
 use crate::delivery::registry::Registry;
 use crate::delivery::settlement::Settlement;
 use crate::dev::testing;
-use crate::domain::clock::{Clock as _, SharedClock, SystemClock, Timestamp};
-use crate::domain::ids::{DeviceTokenId, NodeId, SessionId, UserId};
+use crate::domain::clock::{Clock as _, SharedClock, SystemClock};
+use crate::domain::ids::{NodeId, SessionId, UserId};
 use crate::domain::tokens::{KeyAlgorithm, KeyRing};
 use crate::edge::auth::{AllowedOrigins, Authenticator};
 use crate::edge::http::layers;
@@ -32,6 +32,7 @@ mod authentication;
 mod draining;
 mod frames;
 mod handshake;
+mod limits;
 mod peer;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,7 +64,7 @@ impl DeviceTokens for NoDevices {
         Ok(Vec::new())
     }
 
-    async fn retire(&self, _: DeviceTokenId, _: &'static str, _: Timestamp) -> Result<bool, sqlx::Error> {
+    async fn retire(&self, _: &DeviceToken, _: &'static str) -> Result<bool, sqlx::Error> {
         Ok(false)
     }
 }

@@ -43,6 +43,7 @@ impl Refusal {
             Self::Credentials => "unauthenticated",
             Self::Push(
                 PushError::Retry { reason, .. }
+                | PushError::Busy { reason, .. }
                 | PushError::Hold { reason, .. }
                 | PushError::HoldPlatform { reason, .. }
                 | PushError::TokenDead { reason }
@@ -100,7 +101,7 @@ fn table(code: &str, error: &ApiError, reply: &Reply<'_>) -> Refusal {
         "QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED" => {
             let after = after.unwrap_or(QUOTA_PAUSE);
             if error.blames_rate_of_one_target() {
-                PushError::Retry { after: Some(after), reason: "quota_exceeded" }
+                PushError::Busy { after: Some(after), reason: "quota_exceeded" }
             } else {
                 PushError::Hold { after, reason: "quota_exceeded" }
             }
@@ -238,7 +239,7 @@ mod tests {
         let (after, reason) = (QUOTA_PAUSE, "quota_exceeded");
         assert_eq!(
             quota("Device message rate exceeded"),
-            Refusal::Push(PushError::Retry { after: Some(after), reason })
+            Refusal::Push(PushError::Busy { after: Some(after), reason })
         );
         assert_eq!(quota("Message rate exceeded"), Refusal::Push(PushError::Hold { after, reason }));
     }

@@ -1,0 +1,85 @@
+//! Breaks a whole Fanlight cluster on purpose, and checks that the promise held.
+//!
+//! People change their lights, clients follow them over a bad network, a nemesis breaks one part after the other, and
+//! in the end what everybody saw is compared with what Postgres and the push service hold. The seed decides who does
+//! what, and which fault comes when. Exits 1 when the promise was broken.
+//!
+//! [`run`] is the whole of it: [`arena`] (the cluster, with a [`proxy`] on every way), [`users`], [`generator`],
+//! [`client`], [`nemesis`] and its [`faults`]; then [`checker`] and [`promptness`] judge [`history`] against [`truth`].
+
+#![expect(clippy::print_stdout, reason = "this is a command that talks to a person")]
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use fanlight::config::Config;
+use fanlight::serve::{install_crypto, serve};
+
+use crate::options::Options;
+
+mod arena;
+mod checker;
+mod client;
+mod faults;
+mod generator;
+mod growth;
+mod history;
+mod memory;
+mod moods;
+mod nemesis;
+mod options;
+mod promptness;
+mod proxy;
+mod report;
+mod run;
+#[cfg(feature = "seeded-bugs")]
+mod self_test;
+mod truth;
+mod users;
+
+/// That of the product: its nodes are this program too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    install_crypto();
+    let done = match node_settings() {
+        Some(settings) => be_a_node(Path::new(&settings)).await,
+        None => run_once(&Options::parse()).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("chaos: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The cluster starts its nodes as `serve --config FILE`: this program is `fanlight` too, so that no other one has
+/// to be built, or can be out of date.
+fn node_settings() -> Option<std::ffi::OsString> {
+    let mut arguments = std::env::args_os().skip(1);
+    let is = |found: Option<std::ffi::OsString>, word: &str| found.as_deref() == Some(OsStr::new(word));
+    (is(arguments.next(), "serve") && is(arguments.next(), "--config")).then(|| arguments.next())?
+}
+
+async fn be_a_node(settings: &Path) -> anyhow::Result<ExitCode> {
+    serve(Config::load(Some(settings))?, false).await.context("a node cannot run")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_once(options: &Options) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "seeded-bugs")]
+    if options.self_test {
+        return self_test::run(options).await;
+    }
+    let report = run::run(options).await?;
+    println!("{}", report::markdown(&report));
+    println!("More in {}", report::folder(options).display());
+    Ok(if report.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
