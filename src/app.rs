@@ -163,7 +163,7 @@ impl Delivery {
         let sweeper =
             Sweeper { pool: pool.clone(), config: settings.clone(), route, fallback: fallback.clone() };
         working.spawn("delivery.sweeper", sweeper.run(working.clone()));
-        let prune = Sweeper::prune(pool.clone(), settings.retention(), working.clone());
+        let prune = Sweeper::prune(pool.clone(), settings.clone(), working.clone());
         working.spawn("delivery.prune", prune);
         let reconciler = Reconciler {
             pool: pool.clone(),

@@ -168,3 +168,46 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(|error| error.constraint())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::testing;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn signal(name: &str, pid: i32) {
+        let sent = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// As of a host that vanished: nothing answers, and TCP does not mind.
+    #[tokio::test]
+    async fn a_question_that_nobody_answers_does_not_hold_its_place_in_the_pool() {
+        let config = Config {
+            url: testing::database_url().await.into(),
+            connections_max: 2,
+            acquire_timeout_ms: 1_000,
+            statement_timeout_ms: 1_000,
+        };
+        let watch = Arc::new(Watch::default());
+        let pool = watched_pool(&config, &watch).unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        let pid: i32 =
+            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await.unwrap();
+        signal("STOP", pid);
+        let question = sqlx::query("SELECT 1").execute(&mut *connection);
+        let unanswered = tokio::time::timeout(Duration::from_millis(500), question).await.is_err();
+        // As the health check does when its own question is not answered.
+        watch.set_answers(false);
+        drop(connection);
+        let freed = tokio::time::timeout(PATIENCE, async {
+            while pool.size() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let freed = freed.await.is_ok();
+        signal("CONT", pid);
+        assert!(unanswered && freed, "{unanswered} {freed}");
+    }
+}

@@ -93,3 +93,49 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::testing;
+
+    async fn connect() -> PgConnection {
+        testing::database().await.acquire().await.unwrap().detach()
+    }
+
+    #[tokio::test]
+    async fn a_database_that_only_grows_is_the_same() {
+        let mut connection = connect().await;
+        let watch = Watch::default();
+        for _ in 0..3 {
+            watch.enter(&mut connection).await.unwrap();
+            sqlx::query("SELECT pg_switch_wal()").execute(&mut connection).await.unwrap();
+        }
+        assert_eq!(watch.takeovers(), 0);
+        let epochs: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM epochs").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(epochs, 1);
+    }
+
+    #[tokio::test]
+    async fn another_timeline_or_an_older_copy_is_another_past() {
+        let mut connection = connect().await;
+        let watch = Watch::default();
+        watch.enter(&mut connection).await.unwrap();
+
+        // As on a standby that was promoted.
+        sqlx::query("UPDATE epochs SET timeline = timeline - 1").execute(&mut connection).await.unwrap();
+        watch.enter(&mut connection).await.unwrap();
+        assert_eq!(watch.takeovers(), 1);
+        watch.enter(&mut connection).await.unwrap();
+        assert_eq!(watch.takeovers(), 1);
+
+        // As after the files of yesterday were put back.
+        watch.seen.lock().as_mut().unwrap().wal = i64::MAX;
+        watch.enter(&mut connection).await.unwrap();
+        assert_eq!(watch.takeovers(), 2);
+        watch.enter(&mut connection).await.unwrap();
+        assert_eq!(watch.takeovers(), 2);
+        watch.taken_over().await;
+    }
+}

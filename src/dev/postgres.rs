@@ -54,7 +54,9 @@ impl Postgres {
     /// When the copy cannot be made.
     pub async fn back_up(&self, state: &StateDir, name: &str) -> anyhow::Result<()> {
         let data = state.folder(name)?;
-        let mut command = Command::new(binaries::find(Program::Postgres)?.with_file_name("pg_basebackup"));
+        // Of the same version; what is in `PATH` may be a link to it.
+        let program = binaries::find(Program::Postgres)?.canonicalize()?.with_file_name("pg_basebackup");
+        let mut command = Command::new(program);
         command
             .args(["--no-sync", "--checkpoint=fast", "--wal-method=fetch", "-D"])
             .arg(&data)
@@ -86,12 +88,7 @@ impl Postgres {
         Self::launch(state, name, self.port, Durability::Fast).await
     }
 
-    async fn launch(
-        state: &StateDir,
-        name: &str,
-        port: u16,
-        durability: Durability,
-    ) -> anyhow::Result<Self> {
+    async fn launch(state: &StateDir, name: &str, port: u16, durability: Durability) -> anyhow::Result<Self> {
         let (data, password) = (state.folder(name)?, password(state)?);
         forget_dead_server(&data)?;
         let mut settings = vec![

@@ -39,7 +39,6 @@ impl Signal {
             Self::Term => "TERM",
             Self::Int => "INT",
             Self::Quit => "QUIT",
-            Self::Quit => "QUIT",
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Cont => "CONT",
