@@ -18,7 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 mod watch;
 
 pub use sqlx::postgres::{PgConnection, PgPool};
-pub use watch::{EpochId, Watch};
+pub use watch::{EpochId, Lineage, Watch};
 
 /// A connection that answered so lately is taken for alive. It was tested when it was given back, too.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
@@ -79,8 +79,17 @@ pub fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
 /// # Errors
 /// When the URL cannot be parsed.
 pub fn watched_pool(config: &Config, watch: &Arc<Watch>) -> Result<PgPool, sqlx::Error> {
-    let (connected, released) = (Arc::clone(watch), Arc::clone(watch));
+    let (connected, acquired, released) = (Arc::clone(watch), Arc::clone(watch), Arc::clone(watch));
     Ok(pool_options(config)
+        .before_acquire(move |connection, meta| {
+            let outdated = acquired.is_outdated(meta.age);
+            Box::pin(async move {
+                if !outdated && meta.idle_for > TRUSTED_FOR {
+                    connection.ping().await?;
+                }
+                Ok(!outdated)
+            })
+        })
         .after_connect(move |connection, _| {
             let watch = Arc::clone(&connected);
             Box::pin(async move { watch.enter(connection).await })
@@ -109,14 +118,6 @@ fn pool_options(config: &Config) -> PgPoolOptions {
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         // The pool's own test is a round trip before every statement.
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > TRUSTED_FOR {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
 }
 
 async fn prove(connection: &mut PgConnection) -> Result<(), sqlx::Error> {

@@ -74,18 +74,18 @@ impl Postgres {
         Ok(())
     }
 
-    /// Starts a copy of the data on this server's port, which must be free, as a standby that waits to be promoted.
-    /// What was committed after the copy was made is lost.
+    /// Starts a copy of the data as a standby that waits to be promoted, on `port` or on this server's, which must be
+    /// free then. What was committed after the copy was made is lost.
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn stand_in(&self, state: &StateDir, name: &str) -> anyhow::Result<Self> {
+    pub async fn stand_in(&self, state: &StateDir, name: &str, port: Option<u16>) -> anyhow::Result<Self> {
         let signal = state.folder(name)?.join("standby.signal");
         std::fs::write(&signal, "")?;
         if let Some(account) = state.account() {
             account.own(&signal)?;
         }
-        Self::launch(state, name, self.port, Durability::Fast).await
+        Self::launch(state, name, port.unwrap_or(self.port), Durability::Fast).await
     }
 
     async fn launch(state: &StateDir, name: &str, port: u16, durability: Durability) -> anyhow::Result<Self> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanlight::dev::ports;
 use fanlight::dev::process::Signal;
 use fanlight::dev::sentinel::{MASTER, Sentinels};
 use redis::aio::MultiplexedConnection;
@@ -94,7 +95,10 @@ async fn subscribers_that_redis_drops_for_being_slow_miss_nothing() {
     }
     for node in &stage.cluster.nodes {
         let metrics = Api::anonymous(&node.internal()).get("/metrics").await.expect(200);
-        assert!(metrics.as_str().unwrap().contains("fanlight_broker_interruptions_total"), "too small a burst");
+        assert!(
+            metrics.as_str().unwrap().contains("fanlight_broker_interruptions_total"),
+            "too small a burst"
+        );
     }
     watchers.saw_everything(&stage).await;
     until("all nodes listen again", async || listeners(&mut redis).await == 3).await;
@@ -231,7 +235,7 @@ async fn a_standby_that_lacks_the_last_commits_is_found_out() {
     }
 
     stage.cluster.postgres.crash().await.unwrap();
-    let standby = stage.cluster.postgres.stand_in(state, "standby").await.unwrap();
+    let standby = stage.cluster.postgres.stand_in(state, "standby", None).await.unwrap();
     stage.cluster.postgres = standby;
     let node = stage.ann.at(&stage.node(0));
     // Nobody takes a server in recovery for the database, though it answers.
@@ -262,4 +266,34 @@ async fn a_standby_that_lacks_the_last_commits_is_found_out() {
     let (mut abreast, _) =
         v1_socket(&stage.bob, stage.node(1), json!({"since": last, "epoch": welcome["epoch"]})).await;
     abreast.expect_nothing_more().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_was_replaced_and_does_not_know_it_is_not_used_any_more() {
+    let mut stage = Stage::set_patient().await;
+    let state = &stage.cluster.state;
+    stage.cluster.postgres.back_up(state, "standby").await.unwrap();
+    let port = ports::free().unwrap();
+    let promoted = stage.cluster.postgres.stand_in(state, "standby", Some(port)).await.unwrap();
+    let pool = sqlx::PgPool::connect(&promoted.url("fanlight")).await.unwrap();
+    sqlx::query("SELECT pg_promote()").execute(&pool).await.unwrap();
+    let change = async |stage: &Stage, node: usize| {
+        stage.ann.at(&stage.node(node)).patch("/status", json!({"status": "BUSY"})).await.status
+    };
+    assert_eq!(change(&stage, 2).await, 200);
+
+    // One node has been told of the new one.
+    let url = [("FANLIGHT__POSTGRES__URL".to_owned(), promoted.url("fanlight"))];
+    stage.cluster.nodes[1].restart(&url).await.unwrap();
+    assert_eq!(change(&stage, 1).await, 200);
+
+    for node in [0, 2] {
+        until("the old one is refused", async || change(&stage, node).await == 503).await;
+        let internal = Api::anonymous(&stage.cluster.nodes[node].internal());
+        until("the load balancer is told", async || internal.get("/readyz").await.status == 503).await;
+    }
+    for node in [0, 2] {
+        stage.cluster.nodes[node].restart(&url).await.unwrap();
+        assert_eq!(change(&stage, node).await, 200);
+    }
 }
