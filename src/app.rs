@@ -74,7 +74,11 @@ impl App {
         follow_redis(&link, &working);
         let parts = Delivery::start(&config, (&pool, &database), &link, node, &clock, &working)?;
         let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
-        parts.membership.start(on_control(&parts.registry, Arc::clone(&revoke)), &working);
+        let listener = on_control(&parts.registry, Arc::clone(&revoke), Arc::clone(&database));
+        parts.membership.start(listener, &working);
+        let (membership, registry) = (Arc::clone(&parts.membership), Arc::clone(&parts.registry));
+        let takeovers = takeover::watch(Arc::clone(&database), membership, registry, working.clone());
+        working.spawn("delivery.takeover", takeovers);
 
         let features = Features { config: &config, pool: &pool, clock: &clock, working: &working };
         let throttle = throttle(&config, &link, &clock);
@@ -169,7 +173,7 @@ impl Delivery {
         let sweeper =
             Sweeper { pool: pool.clone(), config: settings.clone(), route, fallback: fallback.clone() };
         working.spawn("delivery.sweeper", sweeper.run(working.clone()));
-        let prune = Sweeper::prune(pool.clone(), settings.retention(), working.clone());
+        let prune = Sweeper::prune(pool.clone(), settings.clone(), working.clone());
         working.spawn("delivery.prune", prune);
         let reconciler = Reconciler {
             pool: pool.clone(),
@@ -178,8 +182,6 @@ impl Delivery {
             interval: Duration::from_millis(settings.reconcile_interval_ms),
         };
         working.spawn("delivery.reconcile", reconciler.run(working.clone()));
-        let takeovers = takeover::watch(Arc::clone(database), Arc::clone(&registry), working.clone());
-        working.spawn("delivery.takeover", takeovers);
         let health = Health::new(Arc::clone(&broker_health), Arc::clone(&registry));
         working.spawn(
             "ops.health",
@@ -319,13 +321,18 @@ fn announce(
     })
 }
 
-fn on_control(registry: &Arc<Registry>, revoke: accounts::Announce) -> ControlListener {
+fn on_control(
+    registry: &Arc<Registry>,
+    revoke: accounts::Announce,
+    database: Arc<db::Watch>,
+) -> ControlListener {
     let registry = Arc::clone(registry);
     Arc::new(move |control| match control {
         Control::SessionRevoked { user, session } => revoke(SessionRevoked { session, user }),
         Control::DeviceConnected { user, device, connection } => {
             registry.replace_device(user, &device, connection);
         }
+        Control::DatabaseSeen(server) => database.hear(server),
     })
 }
 

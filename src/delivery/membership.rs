@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::db::Lineage;
 use crate::delivery::fallback::Fallback;
 use crate::delivery::mailbox::Mailbox;
 use crate::delivery::reconcile::BrokerHealth;
@@ -34,6 +35,8 @@ pub enum Control {
     SessionRevoked { user: UserId, session: SessionId },
     /// The device has a newer connection; older ones of its must close everywhere.
     DeviceConnected { user: UserId, device: String, connection: ConnectionId },
+    /// A node speaks to this server: who speaks to an older one of its line must not go on.
+    DatabaseSeen(Lineage),
 }
 
 /// Takes control messages. Called from the broker's task: must not block.

@@ -93,6 +93,37 @@ async fn a_connection_that_is_ahead_of_postgres_is_sent_to_resume() {
 }
 
 #[tokio::test]
+async fn a_comparison_that_failed_is_repeated_soon() {
+    let world = World::new().await;
+    let user = world.user().await;
+    let behind = mailbox(user, None);
+    world.registry.insert(&behind);
+    world.tell(user).await;
+    let mut blocked = world.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE inboxes").execute(&mut *blocked).await.unwrap();
+    let reconciler = Reconciler { interval: Duration::from_hours(1), ..world.reconciler() };
+    // One comparison, and the next one in an hour.
+    reconciler.health.set(true);
+    world.shutdown.spawn("reconciler", reconciler.run(world.shutdown.clone()));
+
+    until("the comparison has failed", async || {
+        let ended: Vec<bool> = sqlx::query_scalar(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        !ended.is_empty()
+    })
+    .await;
+    blocked.rollback().await.unwrap();
+
+    let mail = tokio::time::timeout(super::PATIENCE, behind.collect()).await.unwrap();
+    assert_eq!(mail.newest_seq, 1);
+}
+
+#[tokio::test]
 async fn a_missed_event_is_pushed_and_the_void_entry_removed() {
     let world = World::new().await;
     let user = world.user().await;

@@ -37,6 +37,7 @@ mod frames;
 mod handshake;
 mod limits;
 mod peer;
+mod resuming;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MESSAGE_BYTES_MAX: usize = 1_000;
