@@ -23,7 +23,7 @@ use crate::failpoint;
 use crate::ports::push::PushGateway;
 
 /// How soon an event that waits for a device is looked at even if nobody said that there is one.
-const LOOK_AGAIN: Duration = Duration::from_hours(1);
+const LOOK_AGAIN: Duration = Duration::from_hours(6);
 
 pub struct Worker {
     pub pool: PgPool,
