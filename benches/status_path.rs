@@ -23,10 +23,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 mod floor;
+mod load;
 mod stage;
 
 use floor::Floor;
-use stage::{Person, Wire, address};
+use load::{change, link, percentile};
+use stage::{Wire, address};
 
 /// As many as a node has connections to Postgres.
 const COUPLES: usize = 20;
@@ -148,8 +150,8 @@ impl Path {
         let mut path = Self::new(name);
         let people = stage::people(cluster, pool, COUPLES * 2).await?;
         let (actors, partners) = people.split_at(COUPLES);
+        link(pool, actors, partners).await?;
         for (actor, partner) in actors.iter().zip(partners) {
-            link(pool, actor, partner).await?;
             let mut own = Wire::connect(first, Ipv4Addr::LOCALHOST).await?;
             own.open("/ws", &actor.token).await?;
             let mut other = Wire::connect(second, Ipv4Addr::LOCALHOST).await?;
@@ -293,37 +295,6 @@ impl Caller {
         *wire = Some((used, Instant::now()));
         Ok(())
     }
-}
-
-fn change(actor: &Person, status: &str) -> Vec<u8> {
-    let body = format!(r#"{{"status":"{status}"}}"#);
-    format!(
-        "PATCH /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        actor.token,
-        body.len()
-    )
-    .into_bytes()
-}
-
-async fn link(pool: &PgPool, actor: &Person, partner: &Person) -> anyhow::Result<()> {
-    sqlx::query(
-        "INSERT INTO partners (user_id, partner_id, linked_at) VALUES ($1, $2, now()), ($2, $1, now())",
-    )
-    .bind(actor.id.0)
-    .bind(partner.id.0)
-    .execute(pool)
-    .await?;
-    Ok(())
-}
-
-fn percentile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
-    #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 samples")]
-    let rank = (values.len() as f64 * share).ceil() as usize;
-    values.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
 }
 
 fn report(paths: &[Path]) {
