@@ -36,6 +36,8 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// A peer that acknowledges nothing this long is gone, whatever TCP believes (RFC 5482).
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+/// What the kernel holds for a peer beyond what is on its way: the rest of its queue is ours to count and to bound.
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// After an error such as "too many open files", which a busy loop would only make worse.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// While all places are taken, how long the next connection waits for one before it is refused.
@@ -220,10 +222,13 @@ fn count_refusal(reason: &'static str) {
     metrics::counter!("fanlight_http_connections_refused_total", "reason" => reason).increment(1);
 }
 
-/// Makes sure that a peer that is gone is noticed, and that small frames go out at once.
+/// Makes sure that a peer that is gone is noticed, that one that does not read takes little of the kernel's
+/// memory, and that small frames go out at once.
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
+    let socket = SockRef::from(stream);
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
 }
 
 async fn serve(
@@ -309,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_vanishes_is_noticed_by_the_kernel() {
+    async fn the_kernel_notices_who_vanishes_and_holds_little_for_who_does_not_read() {
         let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
@@ -317,6 +322,7 @@ mod tests {
         tune(&accepted).unwrap();
 
         assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(TCP_USER_TIMEOUT));
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT_BYTES_MAX);
         assert!(accepted.nodelay().unwrap());
         drop(client);
     }
