@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
 use crate::db::{self, PgPool};
+use crate::delivery::budget::Budget;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::fallback::Fallback;
 use crate::delivery::membership::{Control, ControlListener, Membership};
@@ -23,6 +24,7 @@ use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::ids::NodeId;
 use crate::domain::tokens::KeyRing;
 use crate::edge::auth::{AllowedOrigins, Authenticator};
+use crate::edge::http::addresses::TrustedProxies;
 use crate::edge::http::layers;
 use crate::edge::http::server::{self, Server};
 use crate::edge::ops::{self, Health};
@@ -84,6 +86,9 @@ impl App {
             .start(keys, throttle, &parts, &authenticator, &revoke)?
             .merge(ops::routes(Arc::clone(&parts.health)))
             .split_for_parts();
+        let budget = Budget::new(config.sockets.memory_bytes_max);
+        let keeping = Arc::clone(&budget).keep(Arc::clone(&parts.registry), working.clone());
+        working.spawn("delivery.budget", keeping);
         let sockets = Sockets::new(ws::Parts {
             node,
             config: config.sockets.clone(),
@@ -92,6 +97,7 @@ impl App {
             registry: Arc::clone(&parts.registry),
             membership: Arc::clone(&parts.membership),
             settlement: parts.settlement.clone(),
+            budget,
             clock,
             shutdown: working.clone(),
         });
@@ -345,13 +351,15 @@ fn listen(
         proxies: config.server.proxies()?,
         header_timeout,
         connections_max: config.server.handshakes_max,
+        connections_per_address_max: config.server.handshakes_per_address_max,
     };
     let internal = Server {
         listener: server::listen(config.server.internal_listen)?,
         router: ops::internal_routes(Arc::clone(health), metrics),
-        proxies: server::TrustedProxies::default(),
+        proxies: TrustedProxies::default(),
         header_timeout,
         connections_max: METRICS_CONNECTIONS_MAX,
+        connections_per_address_max: METRICS_CONNECTIONS_MAX,
     };
     accepting.spawn("http.public", public.run(accepting.clone()));
     // Probes are answered until the end: the load balancer must see that this node drains.

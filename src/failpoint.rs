@@ -1,7 +1,31 @@
-//! Places where a test can crash or stall a node, so that each failure window is opened on purpose.
+//! Places where a test can crash a node, so that each failure window is opened on purpose.
 //!
 //! Compiled in only with the feature `failpoints`. `FANLIGHT_FAILPOINTS` holds `name=action` pairs joined by
-//! `;`, where the action is `abort` (as kill -9 at this line) or `abort:N` (at the N-th time).
+//! `;`, where the action is `abort` (as kill -9 at this line) or `abort:N` (at the N-th time). In the order of an
+//! event's path (`tests/it/crashes.rs` crashes at each once):
+//!
+//! | name | the node dies |
+//! |---|---|
+//! | `authenticated` | knowing who asks |
+//! | `before_commit` | having decided |
+//! | `after_commit` | before anybody was told |
+//! | `before_answer` | before the caller hears that it is done |
+//! | `on_dispatch` | with the event in its queue |
+//! | `before_publish` | before the other nodes are told |
+//! | `after_publish` | not knowing whom it has told |
+//! | `on_receive` | with the event from another node |
+//! | `before_write` | before the client gets it |
+//! | `after_write` | having written it to the kernel |
+//! | `on_confirm` | with the client's receipt |
+//! | `before_settle` | before the receipt is in the database |
+//! | `after_settle` | with the receipt in the database |
+//! | `on_sweep` | having claimed the event to route it again |
+//! | `after_claim` | having claimed the event to push it |
+//! | `before_push` | holding the lane, the attempt opened |
+//! | `after_push` | before what FCM said is written down |
+//! | `after_record` | before the event is settled |
+//! | `after_conclude` | with the event settled, and not counted |
+//! | `after_expire` | likewise |
 
 /// Acts if the test asked for it here; compiles to nothing otherwise.
 #[macro_export]

@@ -52,8 +52,8 @@ impl Generator {
             let world = Arc::clone(&self.world);
             tasks.spawn_light(async move {
                 let sent_at = now();
-                let answer = answer(request.send().await);
-                let change = Change { actor, name, sent_at, answered_at: now(), answer };
+                let (answer, status) = answer(request.send().await);
+                let change = Change { actor, name, sent_at, answered_at: now(), answer, status };
                 world.recorder.add(Record::Change(change));
                 drop(permit);
             });
@@ -63,11 +63,12 @@ impl Generator {
     }
 }
 
-fn answer(sent: reqwest::Result<reqwest::Response>) -> Answer {
+fn answer(sent: reqwest::Result<reqwest::Response>) -> (Answer, Option<u16>) {
     match sent.map(|response| response.status()) {
-        Ok(StatusCode::OK) => Answer::Done,
-        Ok(status) if status.is_client_error() => Answer::Refused,
-        Err(error) if error.is_connect() => Answer::Refused,
-        Ok(_) | Err(_) => Answer::Unknown,
+        Ok(StatusCode::OK) => (Answer::Done, Some(200)),
+        Ok(status) if status.is_client_error() => (Answer::Refused, Some(status.as_u16())),
+        Ok(status) => (Answer::Unknown, Some(status.as_u16())),
+        Err(error) if error.is_connect() => (Answer::Refused, None),
+        Err(_) => (Answer::Unknown, None),
     }
 }

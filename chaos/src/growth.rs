@@ -1,4 +1,4 @@
-//! What the nodes hold: memory, descriptors and tasks, before the storm and after it.
+//! How the nodes are: memory, descriptors and tasks, before the storm and after it, and whether they are well.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,6 +49,21 @@ pub async fn holdings(arena: &Arena) -> anyhow::Result<Holdings> {
         all.tasks += gauge("fanlight_tasks") - connections;
     }
     Ok(all)
+}
+
+/// The nodes that do not reach all their stores.
+pub async fn unwell(arena: &Arena) -> anyhow::Result<Vec<String>> {
+    let client = reqwest::Client::builder().timeout(ANSWERED_WITHIN).no_proxy().build()?;
+    let mut unwell = Vec::new();
+    for node in &arena.cluster.nodes {
+        // A report with `status`: `ok`, `degraded`, …
+        let health: serde_json::Value =
+            client.get(format!("{}/readyz", node.internal())).send().await?.json().await?;
+        if health["status"] != "ok" {
+            unwell.push(format!("{} {health}", node.name()));
+        }
+    }
+    Ok(unwell)
 }
 
 pub fn compare(before: Holdings, after: Holdings) -> Growth {

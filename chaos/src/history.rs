@@ -35,6 +35,8 @@ pub struct Change {
     pub sent_at: Millis,
     pub answered_at: Millis,
     pub answer: Answer,
+    /// The HTTP status, if there was one.
+    pub status: Option<u16>,
 }
 
 /// A socket that was opened.

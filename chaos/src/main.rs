@@ -5,7 +5,7 @@
 //! what, and which fault comes when. Exits 1 when the promise was broken.
 //!
 //! [`run`] is the whole of it: [`arena`] (the cluster, with a [`proxy`] on every way), [`users`], [`generator`],
-//! [`client`], [`nemesis`] and its [`faults`]; then [`checker`] and [`promptness`] judge [`history`] against [`truth`].
+//! [`client`], [`nemesis`] and its [`faults`] and [`injuries`]; then [`checker`] and [`promptness`] judge [`history`] against [`truth`].
 
 #![expect(clippy::print_stdout, reason = "this is a command that talks to a person")]
 
@@ -27,6 +27,7 @@ mod faults;
 mod generator;
 mod growth;
 mod history;
+mod injuries;
 mod memory;
 mod moods;
 mod nemesis;

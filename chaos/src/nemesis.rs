@@ -7,8 +7,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::arena::Arena;
-use crate::faults::{Fault, Injury, strike};
+use crate::faults::Fault;
 use crate::history::{Millis, now};
+use crate::injuries::{Injury, strike};
 
 const HOLD_SECONDS: (f64, f64) = (3.0, 7.0);
 /// After each, so that what was late can be told from what comes next.

@@ -31,6 +31,9 @@ pub struct Options {
     /// By how much a busy machine may miss the promptness goals; what must never happen must never happen.
     #[arg(long, value_name = "FACTOR", default_value_t = 1)]
     pub patience: u32,
+    /// How many seconds after the healing everything that can be settled must be.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub settled_within: u64,
     /// Where the report goes, and on failure the history and the logs.
     #[arg(long, value_name = "DIR", default_value = "target/chaos")]
     pub out: PathBuf,

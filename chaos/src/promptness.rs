@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::checker::{Evidence, Party};
-use crate::history::{Millis, Record};
+use crate::history::{Answer, Millis, Record};
 use crate::nemesis::Strike;
 use crate::truth::Row;
 
@@ -45,6 +45,8 @@ pub struct Bearing {
     pub during: Delays,
     /// From the healing (or the commit, if later), of what came only after the healing.
     pub recovery: Delays,
+    /// How long after the healing a request was still made that was not done.
+    pub requests_failed_ms: Millis,
     pub goal_during_ms: Option<Millis>,
     pub goal_after_ms: Millis,
     pub within_goals: bool,
@@ -100,7 +102,20 @@ pub fn healthy(evidence: &Evidence<'_>, from: Millis, to: Millis) -> Delays {
 /// How each strike was borne; the goals are multiplied by `patience`, for machines that are busy.
 pub fn bearings(evidence: &Evidence<'_>, strikes: &[Strike], patience: u32) -> Vec<Bearing> {
     let handling = Handling::new(evidence);
-    strikes.iter().map(|strike| bearing(&handling, strike, patience)).collect()
+    let next = strikes.iter().skip(1).map(|strike| strike.struck_at).chain([Millis::MAX]);
+    let bearings = strikes.iter().zip(next).map(|(strike, next)| Bearing {
+        requests_failed_ms: requests_failed(evidence, strike.healed_at, next),
+        ..bearing(&handling, strike, patience)
+    });
+    bearings.collect()
+}
+
+fn requests_failed(evidence: &Evidence<'_>, healed_at: Millis, next: Millis) -> Millis {
+    let failed = evidence.records.iter().filter_map(|record| match record {
+        Record::Change(change) if change.answer != Answer::Done => Some(change.sent_at),
+        _ => None,
+    });
+    failed.filter(|at| (healed_at..next).contains(at)).max().map_or(0, |last| last - healed_at)
 }
 
 fn bearing(handling: &Handling<'_>, strike: &Strike, patience: u32) -> Bearing {
@@ -126,7 +141,7 @@ fn bearing(handling: &Handling<'_>, strike: &Strike, patience: u32) -> Bearing {
     let within_goals =
         goal_during_ms.is_none_or(|goal| during.max_ms <= goal) && recovery.max_ms <= goal_after_ms;
     let strike = strike.clone();
-    Bearing { strike, during, recovery, goal_during_ms, goal_after_ms, within_goals }
+    Bearing { strike, during, recovery, requests_failed_ms: 0, goal_during_ms, goal_after_ms, within_goals }
 }
 
 #[cfg(test)]

@@ -95,6 +95,9 @@ async fn carry(client: TcpStream, upstream: SocketAddr, mut sky: watch::Receiver
             // An error means that it is closed already.
             let _closed = side.as_ref().set_zero_linger();
         }
+        // Dropped, they would say a polite goodbye first.
+        client_out.forget();
+        server_out.forget();
     }
 }
 

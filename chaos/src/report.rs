@@ -32,6 +32,8 @@ pub struct Report {
     pub findings: Findings,
     pub bearings: Vec<Bearing>,
     pub growth: Growth,
+    /// The nodes that do not reach all their stores although everything has healed.
+    pub unwell: Vec<String>,
 }
 
 impl Report {
@@ -40,6 +42,7 @@ impl Report {
         self.findings.is_clean()
             && self.bearings.iter().all(|bearing| bearing.within_goals)
             && self.growth.grown.is_empty()
+            && self.unwell.is_empty()
     }
 }
 
@@ -81,6 +84,13 @@ pub fn write(options: &Options, report: &Report, records: &[Record], state: &Pat
         history.write_all(b"\n")?;
     }
     history.flush()?;
+    keep_logs(options, state)
+}
+
+/// Copies what the nodes and their stores have said.
+pub fn keep_logs(options: &Options, state: &Path) -> anyhow::Result<()> {
+    let folder = folder(options);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for entry in fs::read_dir(state)?.flatten() {
         let name = entry.file_name();
         if name.to_string_lossy().ends_with(".log") {
@@ -112,7 +122,11 @@ fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
     }
     write_findings(text, &report.findings)?;
     write_bearings(text, report)?;
-    write_growth(text, &report.growth)
+    write_growth(text, &report.growth)?;
+    if report.unwell.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\nNot well in the end: {}.", report.unwell.join(", "))
 }
 
 fn write_findings(text: &mut String, findings: &Findings) -> std::fmt::Result {
@@ -153,17 +167,20 @@ fn write_bearings(text: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "Goals are multiplied by {}. *During*: from the commit until shown or pushed, of what was committed meanwhile. *Recovery*: from the healing until the last late event was shown or pushed.\n",
+        "Goals are multiplied by {}. *During*: from the commit until shown or pushed, of what was committed meanwhile. *Recovery*: from the healing until the last late event was shown or pushed. *Requests*: how long after the healing the last one failed.\n",
         report.patience
     )?;
-    writeln!(text, "| fault | lasted | events | during p50 | p99 | max | goal | recovery | goal | |")?;
-    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(
+        text,
+        "| fault | lasted | events | during p50 | p99 | max | goal | recovery | goal | requests | |"
+    )?;
+    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|")?;
     for bearing in &report.bearings {
         let Bearing { strike, during, recovery, .. } = bearing;
         let names: Vec<String> = strike.faults.iter().copied().map(Fault::name).collect();
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             names.join(" + "),
             seconds(strike.healed_at - strike.struck_at),
             during.events,
@@ -173,6 +190,7 @@ fn write_bearings(text: &mut String, report: &Report) -> std::fmt::Result {
             bearing.goal_during_ms.map_or("–".to_owned(), seconds),
             seconds(recovery.max_ms),
             seconds(bearing.goal_after_ms),
+            seconds(bearing.requests_failed_ms),
             if bearing.within_goals { "" } else { "**missed**" },
         )?;
     }

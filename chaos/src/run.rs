@@ -13,10 +13,10 @@ use uuid::Uuid;
 use crate::arena::Arena;
 use crate::checker::{self, Evidence, Party};
 use crate::client::{Client, Phase, World};
-use crate::faults;
 use crate::generator::Generator;
 use crate::growth::{self, Growth};
-use crate::history::{Millis, Recorder, now};
+use crate::history::{Millis, Record, Recorder, now};
+use crate::injuries;
 use crate::nemesis::{self, Plan, Strike};
 use crate::options::Options;
 use crate::promptness;
@@ -26,8 +26,7 @@ use crate::users::User;
 
 /// Before anything is broken: what is measured then is the baseline.
 const WARM_UP: Duration = Duration::from_secs(8);
-/// How long after the healing everything that can be settled must be.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+const CLIENTS_END_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(200);
 /// jemalloc gives back what it does not need after ten seconds.
 const MEMORY_GIVEN_BACK: Duration = Duration::from_secs(11);
@@ -41,21 +40,19 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     ensure!(options.rate > 0.0 && options.minutes > 0.0, "--rate and --minutes must be more than 0");
     let mut rng = fastrand::Rng::with_seed(options.seed);
     let mut arena = Arena::start(options.bug()).await?;
-    faults::ordinary_fcm(&arena);
+    injuries::ordinary_fcm(&arena);
     let users = Arc::new(arena.people(options.users, &mut rng).await?);
     let result = weather_the_storm(options, &mut arena, &users, rng).await;
+    let state = arena.cluster.state.path();
     let report = match result {
-        Ok((report, records)) => {
-            report::write(options, &report, &records, arena.cluster.state.path())?;
-            Ok(report)
-        }
-        Err(error) => Err(error),
+        Ok((report, records)) => report::write(options, &report, &records, state).map(|()| report),
+        Err(error) => Err(report::keep_logs(options, state).err().unwrap_or(error)),
     };
     arena.stop().await;
     report
 }
 
-type Outcome = (Report, Vec<crate::history::Record>);
+type Outcome = (Report, Vec<Record>);
 
 async fn weather_the_storm(
     options: &Options,
@@ -92,14 +89,19 @@ async fn weather_the_storm(
     let parties: Vec<Party> = users.iter().map(Party::from).collect();
     let attached: Vec<Uuid> =
         users.iter().filter(|user| parties[user.index].is_attached()).map(|user| user.person.id.0).collect();
-    let overdue_after_healing = until_settled(arena, false, &attached).await?;
+    let overdue_after_healing = until_settled(options, arena, false, &attached).await?;
     let recalled_at = now();
     world.phase.send_replace(Phase::Recall);
-    until_settled(arena, true, &attached).await?;
-    let after = after_the_storm(arena).await?;
+    until_settled(options, arena, true, &attached).await?;
+    // What a mistake leaves behind tells nothing.
+    if options.bug().is_none() {
+        sleep(MEMORY_GIVEN_BACK).await;
+    }
+    let after = growth::holdings(arena).await?;
     let growth = growth::compare(before, after);
+    let unwell = growth::unwell(arena).await?;
     world.phase.send_replace(Phase::Over);
-    clients.finished(SETTLED_WITHIN).await;
+    clients.finished(CLIENTS_END_WITHIN).await;
 
     let records = world.recorder.records();
     let evidence = Evidence {
@@ -110,14 +112,14 @@ async fn weather_the_storm(
         recalled_at,
         overdue_after_healing,
     };
-    Ok((report(options, &evidence, &strikes, growth, [began_at, struck_from]), records))
+    Ok((report(options, &evidence, &strikes, (growth, unwell), [began_at, struck_from]), records))
 }
 
 fn report(
     options: &Options,
     evidence: &Evidence<'_>,
     strikes: &[Strike],
-    growth: Growth,
+    (growth, unwell): (Growth, Vec<String>),
     [began_at, struck_from]: [Millis; 2],
 ) -> Report {
     Report {
@@ -132,12 +134,18 @@ fn report(
         findings: checker::judge(evidence),
         bearings: promptness::bearings(evidence, strikes, options.patience),
         growth,
+        unwell,
     }
 }
 
 /// Waits until nothing is pending, as long as may be. Returns how much still is.
-async fn until_settled(arena: &Arena, everybody: bool, attached: &[Uuid]) -> anyhow::Result<i64> {
-    let deadline = Instant::now() + SETTLED_WITHIN;
+async fn until_settled(
+    options: &Options,
+    arena: &Arena,
+    everybody: bool,
+    attached: &[Uuid],
+) -> anyhow::Result<i64> {
+    let deadline = Instant::now() + Duration::from_secs(options.settled_within);
     loop {
         let pending = truth::pending(&arena.pool, everybody, attached).await?;
         if pending == 0 || Instant::now() >= deadline {
@@ -145,10 +153,4 @@ async fn until_settled(arena: &Arena, everybody: bool, attached: &[Uuid]) -> any
         }
         sleep(POLL).await;
     }
-}
-
-/// What the nodes hold when they have had the time to give back what they do not need.
-async fn after_the_storm(arena: &Arena) -> anyhow::Result<growth::Holdings> {
-    sleep(MEMORY_GIVEN_BACK).await;
-    growth::holdings(arena).await
 }

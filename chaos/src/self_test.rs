@@ -35,7 +35,8 @@ const CASES: [Case; 4] = [
     },
     Case {
         bug: "repeat_at_seam",
-        faults: &[Fault::Clients(Wire::Reset), Fault::NodeKill],
+        // A slow replay is a wide seam.
+        faults: &[Fault::Postgres(Wire::Slow), Fault::Clients(Wire::Reset)],
         found_as: &[Invariant::Duplicate, Invariant::Disorder],
     },
 ];

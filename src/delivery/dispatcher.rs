@@ -71,6 +71,7 @@ async fn run_lane(
     let mut batch = Vec::with_capacity(BATCH_MAX);
     // Cancel-safe: `recv_many` takes nothing unless it returns.
     while let Some(1..) = shutdown.unless_stopped(queue.recv_many(&mut batch, BATCH_MAX)).await {
+        failpoint!("on_dispatch");
         let sightings = route.send(&batch).await;
         for (event, sighting) in batch.drain(..).zip(sightings) {
             if sighting == Sighting::Absent && event.pushable {

@@ -15,6 +15,7 @@ use crate::delivery::mailbox::Mailbox;
 use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
+use crate::failpoint;
 use crate::ports::broker::{Broker, Envelope, Incoming, Listener};
 use crate::ports::presence::{Entry, Presence, PresenceError, Renewal};
 use crate::seeded_bug;
@@ -40,6 +41,10 @@ pub enum Control {
 
 /// Takes control messages. Called from the broker's task: must not block.
 pub type ControlListener = Arc<dyn Fn(Control) + Send + Sync>;
+
+/// The user has as many connections on this node as one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyConnections;
 
 pub struct Membership {
     node: NodeId,
@@ -80,8 +85,13 @@ impl Membership {
     }
 
     /// Makes a connection known: here first, so that nothing passes it by, then to the other nodes.
-    pub async fn enter(&self, mailbox: &Arc<Mailbox>) {
-        self.registry.insert(mailbox);
+    ///
+    /// # Errors
+    /// When its user has `per_user_max` others here.
+    pub async fn enter(&self, mailbox: &Arc<Mailbox>, per_user_max: usize) -> Result<(), TooManyConnections> {
+        if !self.registry.insert_within(mailbox, per_user_max) {
+            return Err(TooManyConnections);
+        }
         if self.presence.enter(&[mailbox.entry(self.node)]).await.is_err() {
             self.stale.store(true, Ordering::Relaxed);
         }
@@ -90,6 +100,7 @@ impl Membership {
             self.registry.replace_device(user, device, connection);
             self.broadcast(&Control::DeviceConnected { user, device: device.clone(), connection }).await;
         }
+        Ok(())
     }
 
     /// Forgets a connection. If presence cannot be told now, whoever meets the void entry removes it.
@@ -125,6 +136,7 @@ impl Membership {
         Arc::new(move |incoming| match incoming {
             Incoming::Deliver(_) if seeded_bug::drops_message() => {}
             Incoming::Deliver(envelope) => {
+                failpoint!("on_receive");
                 if this.registry.deliver(&envelope) == 0 && missed.try_send(envelope).is_err() {
                     metrics::counter!("fanlight_missed_overflows_total").increment(1);
                 }

@@ -18,6 +18,7 @@ use crate::delivery::fallback::{self, Fallback};
 use crate::delivery::outbox;
 use crate::delivery::outcome::Settled;
 use crate::delivery::route::{Route, Sighting};
+use crate::failpoint;
 use crate::ports::broker::Envelope;
 use crate::seeded_bug::{self, Look};
 use crate::shutdown::Shutdown;
@@ -65,6 +66,7 @@ impl Sweeper {
         if batch.is_empty() {
             return Ok(found);
         }
+        failpoint!("on_sweep");
         let sightings = self.route.send(&batch).await;
         for (event, sighting) in events.into_iter().zip(sightings) {
             if sighting == Sighting::Absent && event.push.is_some() {
@@ -95,6 +97,9 @@ impl Sweeper {
     pub async fn expire(&self) -> Result<Found, sqlx::Error> {
         let limit = self.config.sweep_batch_max;
         let settled = within_deadline(claims::expire(&self.pool, limit.into())).await?;
+        if !settled.is_empty() {
+            failpoint!("after_expire");
+        }
         settled.iter().for_each(Settled::count);
         Ok(Found::new(settled.len(), limit as usize))
     }

@@ -9,7 +9,6 @@ use super::cluster::Cluster;
 use crate::config::Config;
 use crate::domain::clock::{Clock as _, SystemClock};
 use crate::domain::ids::{DeviceTokenId, SessionId, UserId};
-use crate::serve::install_crypto;
 
 /// Somebody with a token.
 #[derive(Clone, Debug)]
@@ -28,7 +27,7 @@ pub async fn people(
     count: usize,
     ttl: Duration,
 ) -> anyhow::Result<Vec<Person>> {
-    install_crypto();
+    let _already = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     // The keys as the nodes have them; this process signs as they would.
     let keys = Config::load(Some(&cluster.state.path().join("fanlight.toml")))?.auth.key_ring()?;
     let mint = |id| keys.mint(id, SessionId::generate(), SystemClock.now(), ttl);
@@ -47,16 +46,19 @@ pub async fn people(
     Ok(people)
 }
 
-/// Makes a couple of two people.
+/// Makes couples of two lists of people, in their order.
 ///
 /// # Errors
 /// When one of them has a partner already.
-pub async fn link(pool: &PgPool, one: &Person, other: &Person) -> anyhow::Result<()> {
+pub async fn link(pool: &PgPool, actors: &[Person], partners: &[Person]) -> anyhow::Result<()> {
+    let ids = |people: &[Person]| people.iter().map(|person| person.id.0).collect::<Vec<Uuid>>();
     sqlx::query(
-        "INSERT INTO partners (user_id, partner_id, linked_at) VALUES ($1, $2, now()), ($2, $1, now())",
+        "INSERT INTO partners (user_id, partner_id, linked_at)
+         SELECT one, other, now() FROM unnest($1::uuid[], $2::uuid[]) AS couple (one, other)
+         UNION ALL SELECT other, one, now() FROM unnest($1::uuid[], $2::uuid[]) AS couple (one, other)",
     )
-    .bind(one.id.0)
-    .bind(other.id.0)
+    .bind(ids(actors))
+    .bind(ids(partners))
     .execute(pool)
     .await?;
     Ok(())

@@ -3,11 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod crashes;
 mod delivery;
 mod examples;
 mod faults;
 mod readme;
+mod reconnect;
 mod resume;
+mod revocation;
+mod rolling;
+mod secrets;
 mod shape;
 mod shared;
 mod socket;

@@ -37,7 +37,7 @@ fn row(user: usize, seq: i64, name: i64) -> Row {
 }
 
 fn change(name: i64, answer: Answer) -> Record {
-    Record::Change(Change { actor: 0, name, sent_at: 0, answered_at: 1, answer })
+    Record::Change(Change { actor: 0, name, sent_at: 0, answered_at: 1, answer, status: None })
 }
 
 fn opened(user: usize, connection: u64, recall: bool) -> Record {

@@ -45,10 +45,6 @@ impl Log {
         self.entries.iter().filter(|entry| entry.token == token).count()
     }
 
-    pub(super) fn arrivals_since(&self, at: i64) -> usize {
-        self.entries.iter().rev().take_while(|entry| entry.at >= at).count()
-    }
-
     pub(super) fn entries(&self) -> Vec<Entry> {
         self.entries.iter().cloned().collect()
     }

@@ -22,38 +22,47 @@
 //!   "replies": [{"times": 3, "token": "…", "code": "UNAVAILABLE", "retryAfter": 5, "latencyMs": 100, "cut": "reset"}],
 //!   "latencyMs": {"min": 5, "max": 50},
 //!   "sendsPerMinute": 600,
-//!   "oauth": {"mode": "ok", "expiresIn": 3600, "revoke": true}
+//!   "oauth": {"mode": "ok", "expiresIn": 3600, "revoke": true},
+//!   "goaway": true
 //! }
 //! ```
 //!
-//! * `reset` forgets the log and all that was scripted before; the rest of the same script then applies.
+//! * `reset` forgets the log, the devices and all that was scripted before; the rest of the same script then applies.
 //! * `replies` are used up in order by the next valid sends (those to `token`, if given). `code` is a row of the error
 //!   table ([`replies::Code`]), or `ACCEPTED`, the default; `status` overrides its HTTP status; `body` replaces its body.
 //!   `retryAfter` is sent as it is: seconds, or a string such as an HTTP date. `cut` ends the connection instead of
-//!   answering, after the outcome is settled: `close` (FIN) or `reset` (RST). So `{"cut": "close"}` accepts and drops
-//!   the response.
-//! * `latencyMs` delays every later answer by a random time; `sendsPerMinute` answers 429 above it.
+//!   answering, after the outcome is settled: `close` (FIN), `reset` (RST), or `midway` (RST in the middle of the answer).
+//!   So `{"cut": "close"}` accepts and drops the response.
+//! * `latencyMs` delays every later answer by a random time; `sendsPerMinute` answers 429 above it, in minutes that begin
+//!   with a send and count whatever is not answered 429.
 //! * `oauth` sets the token endpoint's mode (`ok`, `error` = 500, `hang`) and the life of the tokens that it issues from
 //!   now on; `revoke` makes all issued ones worthless at once.
 //!
-//! The answer is `{"pendingReplies": 1, "tokenRequests": 7}`. Not here: GOAWAY, and what a device stores while it is offline.
+//! * `goaway` ends every open connection in order: HTTP/2 ones are told GOAWAY, and answer what they have.
+//!
+//! The answer is `{"pendingReplies": 1, "tokenRequests": 7}`.
+//!
+//! Behind each token is a device. `GET /devices/{token}` shows its screen, what came and what is stored for it while it is
+//! away ([`Device`]); `POST /devices/{token}` with `{"online": false}` sends it away, with `true` brings it back.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::shutdown::Shutdown;
 
 mod account;
+mod devices;
 mod log;
 mod oauth;
 mod replies;
@@ -63,6 +72,8 @@ mod server;
 mod validate;
 
 use account::Account;
+pub use devices::{Device, Stored};
+use devices::{Devices, Presence};
 pub use log::Entry;
 use log::Log;
 use oauth::Issued;
@@ -94,10 +105,13 @@ struct Fake {
     account: Account,
     clock: SharedClock,
     inner: Mutex<Inner>,
+    /// A new value ends the connections that were opened before it.
+    goaway: watch::Sender<()>,
 }
 
 struct Inner {
     log: Log,
+    devices: Devices,
     issued: Issued,
     scripted: Scripted,
 }
@@ -114,18 +128,21 @@ pub async fn start(shutdown: &Shutdown, listen: SocketAddr, config: Config) -> a
         clock: config.clock,
         inner: Mutex::new(Inner {
             log: Log::new(config.log_entries_max),
+            devices: Devices::default(),
             issued: Issued::default(),
             scripted: Scripted::default(),
         }),
+        goaway: watch::Sender::new(()),
     });
     let router = Router::new()
         .route("/token", post(oauth::token))
         .route("/v1/projects/{project}/messages:send", post(send::send))
         .route("/script", post(set_script))
         .route("/log", get(read_log))
+        .route("/devices/{token}", get(read_device).post(move_device))
         .fallback(not_found)
         .with_state(Arc::clone(&state));
-    server::serve(shutdown, listener, router);
+    server::serve(shutdown, listener, router, state.goaway.subscribe());
     Ok(FakeFcm { address, state })
 }
 
@@ -143,7 +160,18 @@ impl FakeFcm {
     }
 
     pub fn script(&self, script: Script) {
-        self.state.inner.lock().apply(script);
+        self.state.apply(script);
+    }
+
+    /// As `GET /devices/{token}`.
+    #[must_use]
+    pub fn device(&self, token: &str) -> Device {
+        self.state.inner.lock().devices.device(token)
+    }
+
+    /// As `POST /devices/{token}`.
+    pub fn set_online(&self, token: &str, online: bool) {
+        self.state.set_online(token, online);
     }
 
     /// Forgets the scripted replies that were not used up; the log stays.
@@ -164,10 +192,25 @@ impl FakeFcm {
     }
 }
 
+impl Fake {
+    fn apply(&self, script: Script) {
+        if script.goaway {
+            self.goaway.send_replace(());
+        }
+        self.inner.lock().apply(script);
+    }
+
+    fn set_online(&self, token: &str, online: bool) {
+        let now = self.clock.now().timestamp_millis();
+        self.inner.lock().devices.set_online(token, online, now);
+    }
+}
+
 impl Inner {
     fn apply(&mut self, script: Script) {
         if script.reset {
             self.log.clear();
+            self.devices = Devices::default();
             self.scripted = Scripted::default();
         }
         if script.oauth.as_ref().is_some_and(|oauth| oauth.revoke) {
@@ -185,8 +228,8 @@ struct ScriptTaken {
 }
 
 async fn set_script(State(fake): State<Arc<Fake>>, Json(script): Json<Script>) -> Json<ScriptTaken> {
-    let mut inner = fake.inner.lock();
-    inner.apply(script);
+    fake.apply(script);
+    let inner = fake.inner.lock();
     Json(ScriptTaken {
         pending_replies: inner.scripted.pending_replies(),
         token_requests: inner.issued.requests(),
@@ -195,6 +238,19 @@ async fn set_script(State(fake): State<Arc<Fake>>, Json(script): Json<Script>) -
 
 async fn read_log(State(fake): State<Arc<Fake>>) -> Json<Vec<Entry>> {
     Json(fake.inner.lock().log.entries())
+}
+
+async fn read_device(State(fake): State<Arc<Fake>>, Path(token): Path<String>) -> Json<Device> {
+    Json(fake.inner.lock().devices.device(&token))
+}
+
+async fn move_device(
+    State(fake): State<Arc<Fake>>,
+    Path(token): Path<String>,
+    Json(Presence { online }): Json<Presence>,
+) -> Json<Device> {
+    fake.set_online(&token, online);
+    Json(fake.inner.lock().devices.device(&token))
 }
 
 /// Google's front end answers an unknown path in HTML, not in the API's JSON.

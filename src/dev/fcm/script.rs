@@ -9,6 +9,7 @@ use super::replies::Code;
 
 /// Seconds that an access token lives at Google.
 const TOKEN_LIFE_SECONDS: i64 = 3599;
+const MINUTE_MS: i64 = 60_000;
 /// More pending replies are cut off.
 const REPLIES_MAX: usize = 1000;
 
@@ -20,6 +21,7 @@ pub struct Script {
     pub latency_ms: Option<Latency>,
     pub sends_per_minute: Option<usize>,
     pub oauth: Option<OauthScript>,
+    pub goaway: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -65,6 +67,7 @@ pub enum RetryAfter {
 pub enum Cut {
     Close,
     Reset,
+    Midway,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -99,11 +102,29 @@ pub enum OauthMode {
     Hang,
 }
 
+/// A bucket that is refilled each minute, counted from a send, not from the clock.
+struct Quota {
+    max: usize,
+    begun_at: i64,
+    used: usize,
+}
+
+impl Quota {
+    fn take(&mut self, at: i64) -> bool {
+        if at >= self.begun_at.saturating_add(MINUTE_MS) {
+            (self.begun_at, self.used) = (at, 0);
+        }
+        let within = self.used < self.max;
+        self.used += usize::from(within);
+        within
+    }
+}
+
 /// What is scripted at this moment.
 pub(super) struct Scripted {
     replies: VecDeque<ReplyScript>,
     latency: Latency,
-    pub(super) sends_per_minute: Option<usize>,
+    quota: Option<Quota>,
     pub(super) oauth: OauthMode,
     pub(super) token_life_seconds: i64,
 }
@@ -113,7 +134,7 @@ impl Default for Scripted {
         Self {
             replies: VecDeque::new(),
             latency: Latency::default(),
-            sends_per_minute: None,
+            quota: None,
             oauth: OauthMode::Ok,
             token_life_seconds: TOKEN_LIFE_SECONDS,
         }
@@ -125,11 +146,17 @@ impl Scripted {
         self.replies.extend(script.replies.into_iter().filter(|reply| reply.times > 0));
         self.replies.truncate(REPLIES_MAX);
         self.latency = script.latency_ms.unwrap_or(self.latency);
-        self.sends_per_minute = script.sends_per_minute.or(self.sends_per_minute);
+        let quota = script.sends_per_minute.map(|max| Quota { max, begun_at: i64::MIN, used: 0 });
+        self.quota = quota.or(self.quota.take());
         if let Some(oauth) = script.oauth {
             self.oauth = oauth.mode;
             self.token_life_seconds = oauth.expires_in.unwrap_or(self.token_life_seconds);
         }
+    }
+
+    /// Counts a send against the quota of its minute. Returns whether it is within.
+    pub(super) fn within_quota(&mut self, at: i64) -> bool {
+        self.quota.as_mut().is_none_or(|quota| quota.take(at))
     }
 
     /// The scripted reply to the next send to `token`, if there is one.

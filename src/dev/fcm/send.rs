@@ -17,7 +17,6 @@ use super::validate::{self, Violation};
 use super::{Code, Cut, Fake, Inner, server};
 
 const SLOW: Duration = Duration::from_secs(2);
-const MINUTE_MS: i64 = 60_000;
 /// What `quota-` tokens are told.
 const QUOTA_RETRY_AFTER: &str = "60";
 
@@ -32,7 +31,7 @@ pub(super) async fn send(
     tokio::time::sleep(latency).await;
     match ending {
         Ending::Answer(response) => response,
-        Ending::Cut(how) => server::cut(how),
+        Ending::Cut(how, response) => server::cut(how, response),
         Ending::Hang => future::pending().await,
     }
 }
@@ -45,7 +44,7 @@ struct Fate {
 
 enum Ending {
     Answer(Response),
-    Cut(Cut),
+    Cut(Cut, Response),
     Hang,
 }
 
@@ -78,6 +77,8 @@ fn decide(fake: &Fake, project: &str, headers: &HeaderMap, request: &Value) -> F
         return Code::NotFound.response().into();
     }
     if let Err(Violation { field, description }) = check(headers, request) {
+        // Costs quota all the same, as every answer but 429.
+        inner.scripted.within_quota(at);
         record(&mut inner, Code::InvalidArgument.outcome());
         return violation(&field, &description).into();
     }
@@ -90,6 +91,9 @@ fn decide(fake: &Fake, project: &str, headers: &HeaderMap, request: &Value) -> F
     }
     let (outcome, Fate { latency, ending }) = fate_of(project, token, at, &mut inner);
     record(&mut inner, outcome);
+    if outcome == Code::Accepted.outcome() {
+        inner.devices.take(token, &request["message"], at);
+    }
     Fate { latency: latency + inner.scripted.latency(), ending }
 }
 
@@ -107,8 +111,7 @@ fn fate_of(project: &str, token: &str, at: i64, inner: &mut Inner) -> (&'static 
     if let Some(reply) = inner.scripted.next_reply(token) {
         return scripted(&reply, project, &name);
     }
-    let minute = at - at.rem_euclid(MINUTE_MS);
-    if inner.scripted.sends_per_minute.is_some_and(|max| inner.log.arrivals_since(minute) >= max) {
+    if !inner.scripted.within_quota(at) {
         let code = Code::ResourceExhausted;
         return (code.outcome(), code.response().into());
     }
@@ -144,7 +147,10 @@ fn scripted(reply: &ReplyScript, project: &str, name: &str) -> (&'static str, Fa
         Some(RetryAfter::Seconds(seconds)) => with_retry_after(response, &seconds.to_string()),
         Some(RetryAfter::Text(text)) => with_retry_after(response, text),
     };
-    let ending = reply.cut.map_or(Ending::Answer(response), Ending::Cut);
+    let ending = match reply.cut {
+        None => Ending::Answer(response),
+        Some(how) => Ending::Cut(how, response),
+    };
     (outcome, Fate { latency, ending })
 }
 

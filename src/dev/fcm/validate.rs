@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 const PAYLOAD_BYTES_MAX: usize = 4096;
+const TOPIC_PAYLOAD_BYTES_MAX: usize = 2048;
 const TTL_SECONDS_MAX: f64 = 28.0 * 24.0 * 3600.0;
 const APNS_COLLAPSE_ID_BYTES_MAX: usize = 64;
 
@@ -52,7 +53,8 @@ pub(super) fn request(request: &Value) -> Checked {
         strings("message.webpush.headers", field(webpush, "headers"))?;
         strings("message.webpush.data", field(webpush, "data"))?;
     }
-    if payload_bytes(message) > PAYLOAD_BYTES_MAX {
+    let to_topic = field(message, "topic").or_else(|| field(message, "condition")).is_some();
+    if payload_bytes(message) > if to_topic { TOPIC_PAYLOAD_BYTES_MAX } else { PAYLOAD_BYTES_MAX } {
         return Err(Violation::new("message", "Message is too big."));
     }
     Ok(())
@@ -230,6 +232,7 @@ mod tests {
             (json!({"token": "t", "data": {"from": "x"}}), "message.data"),
             (json!({"token": "t", "data": {"gcm.n": "x"}}), "message.data"),
             (json!({"token": "t", "data": {"k": "x".repeat(4096)}}), "message"),
+            (json!({"topic": "t", "data": {"k": "x".repeat(2048)}}), "message"),
             (json!({"token": "t", "notification": {"text": "x"}}), "message.notification"),
             (json!({"token": "t", "android": {"ttl": "2419201s"}}), "message.android.ttl"),
             (json!({"token": "t", "android": {"ttl": 5}}), "message.android.ttl"),

@@ -17,6 +17,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::edge::auth::Authenticator;
 use crate::edge::http::problem::{ErrorCode, Problem};
+use crate::failpoint;
 
 /// Who makes the request, proven by an access token in `Authorization` or in the session cookie.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,9 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .extensions
             .get::<Arc<Authenticator>>()
             .expect("the server puts the authenticator into every request");
-        authenticator.caller(&parts.headers, &parts.method)
+        let caller = authenticator.caller(&parts.headers, &parts.method)?;
+        failpoint!("authenticated");
+        Ok(caller)
     }
 }
 

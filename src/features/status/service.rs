@@ -12,6 +12,7 @@ use crate::delivery::event::{Committed, NewEvent};
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::UserId;
 use crate::edge::http::{ErrorCode, Problem};
+use crate::failpoint;
 use crate::features::status::Config;
 use crate::features::status::events::Change;
 use crate::features::status::model::{Light, Person, Status, Timer};
@@ -99,6 +100,7 @@ impl Service {
         let told = Change { actor: user, name: None, light, at };
         let (for_actor, for_partner) = (told.for_actor(), told.for_partner(user));
         let change = StatusChange { user, light, at, for_actor: &for_actor, for_partner: &for_partner };
+        failpoint!("before_commit");
         let committed = self.write(&change).await?;
 
         self.dispatcher.dispatch(committed);
@@ -106,6 +108,7 @@ impl Service {
             self.timer_set.notify_one();
         }
         metrics::counter!("fanlight_status_changes_total", "cause" => "set").increment(1);
+        failpoint!("before_answer");
         Ok(light)
     }
 

@@ -285,12 +285,35 @@ impl RedisLink {
     {
         let started = Instant::now();
         let result = match self.current() {
-            Ok(server) => self.within_deadline(command(server.commands)).await,
+            Ok(server) => {
+                let result = self.within_deadline(command(server.commands.clone())).await;
+                if server.is_silent(!matches!(result, Err(RedisFailure::Deadline))) {
+                    self.connect_anew(&server)?;
+                }
+                result
+            }
             Err(failure) => Err(failure),
         };
         self.observe(name, &result, started);
         self.0.breaker.record(result.is_ok(), Duration::from_millis(self.0.config.breaker_ms));
         result
+    }
+
+    /// Gives up connections on which nothing comes back, unless others are in use already.
+    fn connect_anew(&self, silent: &Server) -> Result<(), RedisError> {
+        let anew = Server::new(silent.info().clone(), self.config())?;
+        let replaced = self.0.server.send_if_modified(|server| {
+            let same = server.as_ref().is_some_and(|server| server.is(silent));
+            if same {
+                *server = Some(anew);
+            }
+            same
+        });
+        if replaced {
+            metrics::counter!("fanlight_redis_silences_total").increment(1);
+            tracing::warn!("redis answers nothing on this connection; trying another one");
+        }
+        Ok(())
     }
 
     async fn within_deadline<T>(

@@ -1,6 +1,8 @@
 //! Which Redis to use, and the connections to it: the one at the configured address, or the one that the
 //! sentinels call master.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -22,12 +24,17 @@ const ASIDE_IDLE: Duration = Duration::from_secs(60);
 /// vanished would hold our connections for a quarter of an hour.
 const TCP_DEAD_AFTER: Duration = Duration::from_secs(5);
 
+/// A shared connection that leaves so many commands in a row unanswered is given up: what stands between may
+/// acknowledge every byte, so that TCP never notices that nobody is there any more.
+const UNANSWERED_MAX: u32 = 2;
+
 /// One Redis, and the connections to it. Cheap to clone.
 #[derive(Clone)]
 pub struct Server {
     pub client: Client,
     pub commands: ConnectionManager,
     pub aside: bb8::Pool<RedisConnectionManager>,
+    unanswered: Arc<AtomicU32>,
 }
 
 impl Server {
@@ -49,11 +56,30 @@ impl Server {
             .connection_timeout(connect_timeout)
             .idle_timeout(Some(ASIDE_IDLE))
             .build_unchecked(RedisConnectionManager::new(info)?);
-        Ok(Self { client, commands, aside })
+        Ok(Self { client, commands, aside, unanswered: Arc::default() })
+    }
+
+    /// Notes whether a command on the shared connection was answered. Returns whether it is time for new
+    /// connections; once, however many commands were on their way.
+    pub fn is_silent(&self, answered: bool) -> bool {
+        if answered {
+            self.unanswered.store(0, Ordering::Relaxed);
+            return false;
+        }
+        self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 == UNANSWERED_MAX
+    }
+
+    /// Whether these are the same connections.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.unanswered, &other.unanswered)
+    }
+
+    pub fn info(&self) -> &ConnectionInfo {
+        self.client.get_connection_info()
     }
 
     pub fn address(&self) -> &ConnectionAddr {
-        self.client.get_connection_info().addr()
+        self.info().addr()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redis::aio::ConnectionManager;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{Config, RedisFailure, RedisLink};
 use crate::dev::ports;
@@ -122,5 +123,38 @@ async fn a_server_that_only_follows_is_left_for_whom_its_address_leads_to_now() 
     link.probe("test", write).await.unwrap_err();
 
     tokio::time::timeout(PATIENCE, connections.changed()).await.expect("the old connections stay").unwrap();
+    shutdown.stop();
+}
+
+/// Leads to Redis, but for its first connection, which takes everything and gives nothing.
+async fn first_connection_lost(redis: Redis, listener: TcpListener) {
+    let mut silent = None;
+    while let Ok((mut client, _)) = listener.accept().await {
+        if silent.is_none() {
+            silent = Some(client);
+            continue;
+        }
+        let address = redis.url().replace("redis://", "").replace('/', "");
+        Shutdown::new().spawn_light(async move {
+            let mut server = TcpStream::connect(address).await.unwrap();
+            // Ends with the test.
+            let _ended = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_everything_and_answers_nothing_is_replaced() {
+    let state = StateDir::scratch().unwrap();
+    let redis = Redis::start(&state, None).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let shutdown = Shutdown::new();
+    let stop = shutdown.clone();
+    shutdown.spawn_light(async move {
+        let _stopped = stop.unless_stopped(first_connection_lost(redis, listener)).await;
+    });
+    let link = RedisLink::new(Config { command_timeout_ms: 250, ..config(&url, &[], "") }).unwrap();
+    until_written(&link).await;
     shutdown.stop();
 }

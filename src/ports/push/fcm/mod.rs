@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 use tokio::time::Instant;
 
 use crate::domain::clock::SharedClock;
@@ -50,8 +50,12 @@ impl FcmGateway {
     /// # Errors
     /// One sentence that names the key and what is wrong with it.
     pub fn new(config: &Config, clock: SharedClock) -> anyhow::Result<Self> {
+        Self::over(Client::builder(), config, clock)
+    }
+
+    fn over(http: ClientBuilder, config: &Config, clock: SharedClock) -> anyhow::Result<Self> {
         let account = config.account()?;
-        let http = Client::builder()
+        let http = http
             // Google does not redirect; following one would hand our token to somebody else.
             .redirect(redirect::Policy::none())
             // Where we connect to is a setting of ours, not of the environment.
