@@ -97,6 +97,11 @@ impl Config {
                 "delivery.claim_lease_ms must be more than twice push.fcm.timeout_ms: a claim that ends during a push sends it twice"
             );
         }
+        if self.delivery.replay_concurrency >= self.postgres.connections_max as usize {
+            bail!(
+                "delivery.replay_concurrency must be less than postgres.connections_max: requests need connections too"
+            );
+        }
         self.accounts.check()?;
         self.throttle.check()?;
         self.linking.check()?;
@@ -313,6 +318,7 @@ mod tests {
             ("[delivery]\nsweep_interval_ms = 5000", "delivery.sweep_interval_ms"),
             ("[delivery]\nreconcile_interval_ms = 0", "delivery.reconcile_interval_ms"),
             ("[delivery]\nretention_hours = 0", "delivery.retention_hours"),
+            ("[delivery]\nreplay_concurrency = 20", "delivery.replay_concurrency"),
             ("[delivery.push]\nbackoff_first_ms = 700000", "delivery.push.backoff_first_ms"),
             ("[sockets]\nqueue_bytes_max = 1000", "sockets.queue_bytes_max"),
             ("[sockets]\nmemory_bytes_max = 1000", "sockets.memory_bytes_max"),

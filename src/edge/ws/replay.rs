@@ -2,6 +2,14 @@
 //!
 //! The connection is in the registry before its replay starts. Events that are committed meanwhile only tell
 //! it that there is more to read, so the seam between replay and live has neither gap nor repetition.
+//!
+//! Few connections read at once: when thousands come back together they wait for each other here, and not in
+//! front of the requests that need Postgres too.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::db::{PgPool, within_deadline};
 use crate::delivery::mailbox::Numbered;
@@ -16,6 +24,7 @@ pub struct Replay {
     /// A client that missed more is told to resync.
     pub events_max: i64,
     page_events: i64,
+    reading: Arc<Semaphore>,
 }
 
 /// Where a new connection starts.
@@ -33,18 +42,19 @@ impl Replay {
     #[must_use]
     pub fn new(pool: PgPool, config: &Config) -> Self {
         let (events_max, page_events) = (config.replay_events_max.into(), config.replay_page_events.into());
-        Self { pool, events_max, page_events }
+        let reading = Arc::new(Semaphore::new(config.replay_concurrency));
+        Self { pool, events_max, page_events, reading }
     }
 
     /// Decides where a connection starts. Also returns the last seq of the user.
     pub async fn start(&self, user: UserId, since: Option<i64>) -> Result<(Start, i64), sqlx::Error> {
-        let position = within_deadline(outbox::position(&self.pool, user, since.unwrap_or(0))).await?;
+        let position = self.read(outbox::position(&self.pool, user, since.unwrap_or(0))).await?;
         Ok((start(since, position, self.events_max), position.last_seq))
     }
 
     /// The next page after `after`.
     pub async fn page(&self, user: UserId, after: i64) -> Result<Vec<Numbered>, sqlx::Error> {
-        within_deadline(outbox::read_after(&self.pool, user, after, self.page_events)).await
+        self.read(outbox::read_after(&self.pool, user, after, self.page_events)).await
     }
 
     /// Whether there may be more after this page.
@@ -60,7 +70,18 @@ impl Replay {
         after: i64,
         up_to: i64,
     ) -> Result<Vec<Numbered>, sqlx::Error> {
-        within_deadline(outbox::read_unsettled(&self.pool, user, after, up_to, self.page_events)).await
+        self.read(outbox::read_unsettled(&self.pool, user, after, up_to, self.page_events)).await
+    }
+
+    /// Reads when it is this connection's turn; the deadline is for both.
+    async fn read<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let asked = Instant::now();
+        within_deadline(async {
+            let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
+            metrics::histogram!("fanlight_replay_wait_duration_seconds").record(asked.elapsed());
+            work.await
+        })
+        .await
     }
 }
 
