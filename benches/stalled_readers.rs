@@ -33,7 +33,7 @@ use stage::{TOKEN_TTL, Wire, address};
 const READERS: usize = 1_000;
 const COUPLES: usize = 20;
 /// What waits for each reader; together more than a socket's buffers hold.
-const EVENTS: i32 = 100;
+const EVENTS: i32 = 40;
 const EVENT_BYTES: i32 = 4_000;
 const RECEIVE_BUFFER_BYTES: u32 = 4_096;
 const ROUNDS: usize = 5;

@@ -2,7 +2,7 @@
 //! does to the requests of others, and whether anybody misses an event or is woken for nothing.
 //!
 //! Clients come back as they should: after a random time that grows from half a second, or as the server says, to
-//! any node, with the last seq they saw. Meanwhile couples change their lights on the nodes that live, at fixed
+//! another node than the one that failed them, with the last seq they saw. Meanwhile couples change their lights on the nodes that live, at fixed
 //! times: each request's time counts from when it was due.
 //!
 //! `cargo bench --bench storm` (needs `ulimit -n` of 12,000 or more)
@@ -125,8 +125,10 @@ struct Crowd {
     inside: AtomicUsize,
     /// Handshakes that were answered 503.
     put_off: AtomicUsize,
-    /// Connections that no node took.
+    /// Attempts that found nobody.
     unanswered: AtomicUsize,
+    /// Connections that were taken, and ended before they had resumed.
+    given_up: AtomicUsize,
     absences: Mutex<Vec<Absence>>,
 }
 
@@ -148,6 +150,7 @@ impl Crowd {
             inside: AtomicUsize::default(),
             put_off: AtomicUsize::default(),
             unanswered: AtomicUsize::default(),
+            given_up: AtomicUsize::default(),
             absences: Mutex::default(),
         }
     }
@@ -156,7 +159,7 @@ impl Crowd {
         let mut node = index % NODES;
         let mut down_at = None;
         loop {
-            let mut wire = self.come_back(index, node).await;
+            let mut wire = self.come_back(index, &mut node).await;
             if let Some(from) = down_at {
                 let absence = Absence { index, from, to: now_ms(), back_at: Instant::now() };
                 self.absences.lock().push(absence);
@@ -167,22 +170,22 @@ impl Crowd {
             }
             self.inside.fetch_sub(1, Ordering::Relaxed);
             down_at = Some(now_ms());
-            node = any_node();
+            node = another_node(node);
             sleep(random::jitter(BACKOFF_FIRST)).await;
         }
     }
 
     /// Tries, ever more seldom, until the node answers on the socket.
-    async fn come_back(&self, index: usize, mut node: usize) -> Wire {
+    async fn come_back(&self, index: usize, node: &mut usize) -> Wire {
         let mut backoff = BACKOFF_FIRST;
         loop {
-            let hint = match self.try_once(index, self.servers[node]).await {
+            let hint = match self.try_once(index, self.servers[*node]).await {
                 Ok(wire) => return wire,
                 Err(error) => self.put_off(&error),
             };
             backoff = (backoff * 2).min(BACKOFF_MAX);
             sleep(hint.max(random::jitter(backoff))).await;
-            node = any_node();
+            *node = another_node(*node);
         }
     }
 
@@ -192,15 +195,20 @@ impl Crowd {
         let path = format!("/ws?deviceId=phone&since={}", self.seen[index].load(Ordering::Relaxed));
         wire.open(&path, &self.people[index].token).await?;
         // The answer comes when the resume is through.
-        wire.write(TEXT, br#"{"type":"PING"}"#).await?;
-        while self.see(index, &wire.text().await?) {}
+        let resumed = async {
+            wire.write(TEXT, br#"{"type":"PING"}"#).await?;
+            while self.see(index, &wire.text().await?) {}
+            anyhow::Ok(())
+        };
+        resumed.await.context(GaveUp)?;
         Ok(wire)
     }
 
     /// Counts a failed attempt, and says how long the server asked to wait.
     fn put_off(&self, error: &anyhow::Error) -> Duration {
         let Some(Refused { head }) = error.downcast_ref() else {
-            self.unanswered.fetch_add(1, Ordering::Relaxed);
+            let counter = if error.is::<GaveUp>() { &self.given_up } else { &self.unanswered };
+            counter.fetch_add(1, Ordering::Relaxed);
             return Duration::ZERO;
         };
         self.put_off.fetch_add(1, Ordering::Relaxed);
@@ -273,9 +281,10 @@ impl Crowd {
             percentile(times(), 1.0)
         );
         println!(
-            "{} handshakes were put off with 503, {} found nobody.",
+            "{} handshakes were put off with 503, {} found nobody, {} resumes were given up.",
             self.put_off.load(Ordering::Relaxed),
-            self.unanswered.load(Ordering::Relaxed)
+            self.unanswered.load(Ordering::Relaxed),
+            self.given_up.load(Ordering::Relaxed)
         );
     }
 
@@ -288,6 +297,11 @@ impl Crowd {
         Ok(())
     }
 }
+
+/// The node took a connection, but ended it before it had resumed.
+#[derive(Debug, thiserror::Error)]
+#[error("the resume did not come to its end")]
+struct GaveUp;
 
 /// The requests of the whole run.
 #[derive(Default)]
@@ -373,20 +387,27 @@ async fn report_pushes(cluster: &Cluster, pool: &PgPool, crowd: &Crowd) -> anyho
         let owner = crowd.people[absence.index].id.0.to_string();
         absences.entry(owner).or_default().push((absence.from, absence.to));
     }
-    let (mut right, mut wrong) = (0, 0);
+    let (mut right, mut wrong) = (0, Vec::new());
     for push in cluster.fcm.log() {
         let event = push.message["data"]["eventId"].as_str().context("a push names its event")?;
         let at = committed.get(event).context("a push is of an event")?;
         let was_away = |(from, to): &(i64, i64)| *from <= push.at && to >= at;
         let away = absences.get(&push.token).is_some_and(|spans| spans.iter().any(was_away));
-        *(if away { &mut right } else { &mut wrong }) += 1;
+        if away {
+            right += 1;
+        } else {
+            wrong.push(push.at - at);
+        }
     }
-    println!("{right} pushes to somebody who was away, {wrong} to somebody who was there.");
+    println!("{right} pushes to somebody who was away, {} to somebody who was there.", wrong.len());
+    if let (Some(first), Some(last)) = (wrong.iter().min(), wrong.iter().max()) {
+        println!("Those came {first} to {last} ms after the commit.");
+    }
     Ok(())
 }
 
-fn any_node() -> usize {
-    usize::from(u16::from_be_bytes(random::bytes())) % NODES
+fn another_node(node: usize) -> usize {
+    (node + 1 + usize::from(u16::from_be_bytes(random::bytes())) % (NODES - 1)) % NODES
 }
 
 fn now_ms() -> i64 {

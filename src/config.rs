@@ -92,6 +92,11 @@ impl Config {
         self.delivery.check()?;
         self.sockets.check()?;
         self.push.fcm.check(self.is_production())?;
+        if self.delivery.replay_concurrency >= self.postgres.connections_max as usize {
+            bail!(
+                "delivery.replay_concurrency must be less than postgres.connections_max: requests need connections too"
+            );
+        }
         self.accounts.check()?;
         self.throttle.check()?;
         self.linking.check()?;
@@ -312,6 +317,7 @@ mod tests {
             ("[redis]\nsentinels = [\"one:26379\"]", "redis.sentinels"),
             ("[delivery]\nclaim_lease_ms = 500", "delivery.claim_lease_ms"),
             ("[delivery.push]\ncoalesce_window_ms = 60001", "delivery.push.coalesce_window_ms"),
+            ("[delivery]\nreplay_concurrency = 20", "delivery.replay_concurrency"),
             ("[delivery.push]\nbackoff_first_ms = 700000", "delivery.push.backoff_first_ms"),
             ("[sockets]\nqueue_bytes_max = 1000", "sockets.queue_bytes_max"),
             ("[sockets]\nmemory_bytes_max = 1000", "sockets.memory_bytes_max"),

@@ -39,6 +39,8 @@ pub struct Config {
     pub replay_events_max: u32,
     /// Events that one statement of a replay reads.
     pub replay_page_events: u32,
+    /// Connections of one node that read what they missed at once; others wait for their turn.
+    pub replay_concurrency: usize,
     /// Committed events that may wait for the dispatcher; more wait for the sweeper.
     pub dispatch_queue_events: usize,
     /// How often a node compares its connections with Postgres while Redis is well.
@@ -71,6 +73,7 @@ impl Config {
             self.sweep_batch_max as usize,
             self.replay_events_max as usize,
             self.replay_page_events as usize,
+            self.replay_concurrency,
             self.dispatch_queue_events,
             self.push.concurrency,
             self.push.queue_events,

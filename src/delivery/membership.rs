@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::db::Lineage;
@@ -26,6 +26,9 @@ const REGISTER_BATCH: usize = 500;
 /// Between two batches, so that a thousand nodes that come back do not stall Redis.
 const REGISTER_PAUSE: Duration = Duration::from_millis(5);
 const MISSED_QUEUE_MAX: usize = 1_024;
+/// Connections that are being made known at once. When thousands come together, Redis answers each of few in time,
+/// but not each of all; and a user whom it does not know would be pushed although connected.
+const ENTERING_MAX: usize = 64;
 
 /// A message to every node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,7 @@ pub struct Membership {
     fallback: Fallback,
     /// Presence may lack entries of ours: write all of them again.
     stale: AtomicBool,
+    entering: Semaphore,
 }
 
 impl Membership {
@@ -67,8 +71,8 @@ impl Membership {
         health: Arc<BrokerHealth>,
         fallback: Fallback,
     ) -> Arc<Self> {
-        let stale = AtomicBool::new(false);
-        Arc::new(Self { node, registry, presence, broker, health, fallback, stale })
+        let (stale, entering) = (AtomicBool::new(false), Semaphore::new(ENTERING_MAX));
+        Arc::new(Self { node, registry, presence, broker, health, fallback, stale, entering })
     }
 
     /// Starts to listen and to renew the lease.
@@ -92,6 +96,8 @@ impl Membership {
         if !self.registry.insert_within(mailbox, per_user_max) {
             return Err(TooManyConnections);
         }
+        // Each before us is through within the deadlines of two commands, or at once when Redis is away.
+        let _turn = self.entering.acquire().await.expect("the semaphore is never closed");
         if self.presence.enter(&[mailbox.entry(self.node)]).await.is_err() {
             self.stale.store(true, Ordering::Relaxed);
         }

@@ -18,6 +18,17 @@ const ACK_DEADLINE_MS: f64 = 5_000.0;
 /// The deadlines of a request and of a background job, and some more.
 const BEYOND_THE_DEADLINES: Duration = Duration::from_secs(22);
 
+impl Stage {
+    /// How many nodes are alive, as Redis knows.
+    async fn leases(&self) -> usize {
+        let client = redis::Client::open(self.cluster.redis.url()).unwrap();
+        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg("fanlight:lease:*").query_async(&mut redis).await.unwrap();
+        keys.len()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_frozen_is_told_again_when_it_comes_back() {
     let mut stage = Stage::set().await;
@@ -92,6 +103,7 @@ async fn a_node_that_leaves_takes_connections_until_the_load_balancer_has_notice
         assert_eq!(socket.expect_close().await.0, 1012);
     }
     assert!(stage.cluster.nodes[1].process.ended(LEFT_WITHIN).await);
+    assert!(stage.leases().await <= 2, "a node that left has given its lease back");
     stage.until_settled_for(&stage.bob).await;
     let outcomes = stage.outcomes(&stage.bob).await;
     assert_eq!(outcomes[1].1.as_deref(), Some("delivered"), "what was confirmed is written down");

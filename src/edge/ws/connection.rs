@@ -26,6 +26,9 @@ use crate::seeded_bug;
 /// After Postgres could not be read, when a connection tries again.
 const CATCH_UP_RETRY: Duration = Duration::from_secs(1);
 
+/// What one write takes; larger events go out alone.
+const WRITE_BYTES_MAX: usize = 32 * 1024;
+
 /// How a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -159,7 +162,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 return Ok(());
             }
             let mailbox = self.mailbox;
-            let _held = mailbox.hold(page.iter().map(|event| event.frame.len()).sum());
+            let _held = mailbox.hold(bytes_of(&page));
             self.write_events(&page).await.map_err(Failure::End)?;
         }
         if after == 0 {
@@ -265,7 +268,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             };
             self.catch_up_at = None;
             let mailbox = self.mailbox;
-            let _held = mailbox.hold(page.iter().map(|event| event.frame.len()).sum());
+            let _held = mailbox.hold(bytes_of(&page));
             // What is pruned out of turn leaves a hole, and a hole is told.
             for run in page.chunk_by(|one, next| one.seq + 1 == next.seq) {
                 if run[0].seq != self.session.sent_seq() + 1 {
@@ -280,15 +283,24 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         }
     }
 
-    /// Writes events that follow each other, and asks for their receipt, in one go.
-    async fn write_events(&mut self, events: &[Numbered]) -> Result<(), End> {
+    /// Writes events that follow each other, and asks for their receipt: many at a time, but not so many that a
+    /// client that does not read makes us keep all of them twice.
+    async fn write_events(&mut self, mut events: &[Numbered]) -> Result<(), End> {
+        while !events.is_empty() {
+            let (some, later) = events.split_at(at_a_time(events));
+            self.write_some(some).await?;
+            events = later;
+        }
+        Ok(())
+    }
+
+    async fn write_some(&mut self, events: &[Numbered]) -> Result<(), End> {
         let Some(last) = events.last() else { return Ok(()) };
         if seeded_bug::settles_before_write() {
             self.sockets.parts.settlement.confirm(self.mailbox, last.seq, settlement::Receipt::Pong);
         }
         failpoint!("before_write");
-        let mut out =
-            BytesMut::with_capacity(events.iter().map(|event| event.frame.len()).sum::<usize>() + 32);
+        let mut out = BytesMut::with_capacity(bytes_of(events) + 32);
         for event in events {
             out.extend_from_slice(&event.frame);
         }
@@ -368,6 +380,20 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         let next = self.catch_up_at.map_or(next, |at| at.min(next));
         self.sockets.wheel.schedule(self.mailbox, next);
     }
+}
+
+fn bytes_of(events: &[Numbered]) -> usize {
+    events.iter().map(|event| event.frame.len()).sum()
+}
+
+/// How many of these events go out in one write; at least one.
+fn at_a_time(events: &[Numbered]) -> usize {
+    let mut bytes = 0;
+    let fits = |event: &&Numbered| {
+        bytes += event.frame.len();
+        bytes <= WRITE_BYTES_MAX
+    };
+    events.iter().take_while(fits).count().max(1)
 }
 
 fn outcome(written: &Result<std::io::Result<()>, Elapsed>) -> Result<(), End> {

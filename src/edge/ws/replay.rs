@@ -2,9 +2,15 @@
 //!
 //! The connection is in the registry before its replay starts. Events that are committed meanwhile only tell
 //! it that there is more to read, so the seam between replay and live has neither gap nor repetition.
+//!
+//! Few connections read at once: when thousands come back together they wait for each other here, and not in
+//! front of the requests that need Postgres too.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::db::{PgPool, Watch, within_deadline};
 use crate::delivery::mailbox::Numbered;
@@ -22,6 +28,7 @@ pub struct Replay {
     pub events_max: i64,
     page_events: i64,
     retention: Duration,
+    reading: Arc<Semaphore>,
 }
 
 /// Where a new connection starts.
@@ -41,14 +48,15 @@ impl Replay {
         let database = Arc::clone(database);
         let (events_max, page_events) = (config.replay_events_max.into(), config.replay_page_events.into());
         let retention = config.retention();
-        Self { pool, database, events_max, page_events, retention }
+        let reading = Arc::new(Semaphore::new(config.replay_concurrency));
+        Self { pool, database, events_max, page_events, retention, reading }
     }
 
     /// Decides where a connection starts. Also returns where the user's sequence stands.
     pub async fn start(&self, user: UserId, cursor: Cursor) -> Result<(Start, Position), sqlx::Error> {
         let since = cursor.since.map(|since| since.max(0));
         let asked = outbox::position(&self.pool, user, Cursor { since, ..cursor }, self.retention);
-        let position = within_deadline(asked).await?;
+        let position = self.read(asked).await?;
         Ok((start(since, position, self.events_max), position))
     }
 
@@ -61,7 +69,7 @@ impl Replay {
 
     /// The next page after `after`.
     pub async fn page(&self, user: UserId, after: i64) -> Result<Vec<Numbered>, sqlx::Error> {
-        within_deadline(outbox::read_after(&self.pool, user, after, self.page_events)).await
+        self.read(outbox::read_after(&self.pool, user, after, self.page_events)).await
     }
 
     /// Whether there may be more after this page.
@@ -77,7 +85,18 @@ impl Replay {
         after: i64,
         up_to: i64,
     ) -> Result<Vec<Numbered>, sqlx::Error> {
-        within_deadline(outbox::read_unsettled(&self.pool, user, after, up_to, self.page_events)).await
+        self.read(outbox::read_unsettled(&self.pool, user, after, up_to, self.page_events)).await
+    }
+
+    /// Reads when it is this connection's turn; the deadline is for both.
+    async fn read<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let asked = Instant::now();
+        within_deadline(async {
+            let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
+            metrics::histogram!("fanlight_replay_wait_duration_seconds").record(asked.elapsed());
+            work.await
+        })
+        .await
     }
 }
 

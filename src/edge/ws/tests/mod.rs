@@ -34,6 +34,7 @@ mod admission;
 mod authentication;
 mod draining;
 mod frames;
+mod half_open;
 mod handshake;
 mod limits;
 mod peer;
