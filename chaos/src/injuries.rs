@@ -89,7 +89,7 @@ impl Injury {
             }
             Fault::Clients(_) => arena.doors.iter().for_each(|door| door.set(Weather::Clear)),
             Fault::Redis(_) => arena.to_redis[self.node].set(Weather::Clear),
-            Fault::Postgres(_) => arena.to_postgres[self.node].set(Weather::Clear),
+            Fault::Postgres(_) => arena.to_postgres[self.node].set(arena.postgres_weather),
         }
         Ok(())
     }
