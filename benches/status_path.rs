@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
-use fanlight::dev::people::{self, Person};
+use fanlight::dev::people;
 use fanlight::dev::state::StateDir;
 use parking_lot::Mutex;
 use sqlx::PgPool;
@@ -24,9 +24,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 mod floor;
+mod load;
 mod stage;
 
 use floor::Floor;
+use load::{change, percentile};
 use stage::{TOKEN_TTL, Wire, address};
 
 /// As many as a node has connections to Postgres.
@@ -149,8 +151,8 @@ impl Path {
         let mut path = Self::new(name);
         let people = people::people(cluster, pool, COUPLES * 2, TOKEN_TTL).await?;
         let (actors, partners) = people.split_at(COUPLES);
+        people::link(pool, actors, partners).await?;
         for (actor, partner) in actors.iter().zip(partners) {
-            people::link(pool, actor, partner).await?;
             let mut own = Wire::connect(first, Ipv4Addr::LOCALHOST).await?;
             own.open("/ws", &actor.token).await?;
             let mut other = Wire::connect(second, Ipv4Addr::LOCALHOST).await?;
@@ -294,26 +296,6 @@ impl Caller {
         *wire = Some((used, Instant::now()));
         Ok(())
     }
-}
-
-fn change(actor: &Person, status: &str) -> Vec<u8> {
-    let body = format!(r#"{{"status":"{status}"}}"#);
-    format!(
-        "PATCH /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        actor.token,
-        body.len()
-    )
-    .into_bytes()
-}
-
-fn percentile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
-    #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 samples")]
-    let rank = (values.len() as f64 * share).ceil() as usize;
-    values.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
 }
 
 fn report(paths: &[Path]) {

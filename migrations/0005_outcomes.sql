@@ -13,8 +13,8 @@ ALTER TABLE events ADD COLUMN reason text CHECK (reason IN (
 CREATE TABLE push_lanes (
     user_id      uuid        NOT NULL REFERENCES users ON DELETE CASCADE,
     collapse_key text        NOT NULL,
-    -- Fences its holder, as `claims` does for an event.
-    hold_id      uuid        NOT NULL,
+    -- Fences its holder, as `claims` does for an event. NULL while it rests.
+    hold_id      uuid,
     free_at      timestamptz NOT NULL,
     PRIMARY KEY (user_id, collapse_key)
 );

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
 use crate::db::{self, PgPool};
+use crate::delivery::budget::Budget;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::fallback::Fallback;
 use crate::delivery::membership::{Control, ControlListener, Membership};
@@ -23,6 +24,7 @@ use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::ids::NodeId;
 use crate::domain::tokens::KeyRing;
 use crate::edge::auth::{AllowedOrigins, Authenticator};
+use crate::edge::http::addresses::TrustedProxies;
 use crate::edge::http::layers;
 use crate::edge::http::server::{self, Server};
 use crate::edge::ops::{self, Health};
@@ -72,7 +74,11 @@ impl App {
         follow_redis(&link, &working);
         let parts = Delivery::start(&config, (&pool, &database), &link, node, &clock, &working)?;
         let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
-        parts.membership.start(on_control(&parts.registry, Arc::clone(&revoke)), &working);
+        let listener = on_control(&parts.registry, Arc::clone(&revoke), Arc::clone(&database));
+        parts.membership.start(listener, &working);
+        let (membership, registry) = (Arc::clone(&parts.membership), Arc::clone(&parts.registry));
+        let takeovers = takeover::watch(Arc::clone(&database), membership, registry, working.clone());
+        working.spawn("delivery.takeover", takeovers);
 
         let features = Features { config: &config, pool: &pool, clock: &clock, working: &working };
         let throttle = throttle(&config, &link, &clock);
@@ -80,6 +86,9 @@ impl App {
             .start(keys, throttle, &parts, &authenticator, &revoke)?
             .merge(ops::routes(Arc::clone(&parts.health)))
             .split_for_parts();
+        let budget = Budget::new(config.sockets.memory_bytes_max);
+        let keeping = Arc::clone(&budget).keep(Arc::clone(&parts.registry), working.clone());
+        working.spawn("delivery.budget", keeping);
         let sockets = Sockets::new(ws::Parts {
             node,
             config: config.sockets.clone(),
@@ -88,6 +97,7 @@ impl App {
             registry: Arc::clone(&parts.registry),
             membership: Arc::clone(&parts.membership),
             settlement: parts.settlement.clone(),
+            budget,
             clock,
             shutdown: working.clone(),
         });
@@ -163,7 +173,7 @@ impl Delivery {
         let sweeper =
             Sweeper { pool: pool.clone(), config: settings.clone(), route, fallback: fallback.clone() };
         working.spawn("delivery.sweeper", sweeper.run(working.clone()));
-        let prune = Sweeper::prune(pool.clone(), settings.retention(), working.clone());
+        let prune = Sweeper::prune(pool.clone(), settings.clone(), working.clone());
         working.spawn("delivery.prune", prune);
         let reconciler = Reconciler {
             pool: pool.clone(),
@@ -172,8 +182,6 @@ impl Delivery {
             interval: Duration::from_millis(settings.reconcile_interval_ms),
         };
         working.spawn("delivery.reconcile", reconciler.run(working.clone()));
-        let takeovers = takeover::watch(Arc::clone(database), Arc::clone(&registry), working.clone());
-        working.spawn("delivery.takeover", takeovers);
         let health = Health::new(Arc::clone(&broker_health), Arc::clone(&registry));
         working.spawn(
             "ops.health",
@@ -313,13 +321,18 @@ fn announce(
     })
 }
 
-fn on_control(registry: &Arc<Registry>, revoke: accounts::Announce) -> ControlListener {
+fn on_control(
+    registry: &Arc<Registry>,
+    revoke: accounts::Announce,
+    database: Arc<db::Watch>,
+) -> ControlListener {
     let registry = Arc::clone(registry);
     Arc::new(move |control| match control {
         Control::SessionRevoked { user, session } => revoke(SessionRevoked { session, user }),
         Control::DeviceConnected { user, device, connection } => {
             registry.replace_device(user, &device, connection);
         }
+        Control::DatabaseSeen(server) => database.hear(server),
     })
 }
 
@@ -338,13 +351,15 @@ fn listen(
         proxies: config.server.proxies()?,
         header_timeout,
         connections_max: config.server.handshakes_max,
+        connections_per_address_max: config.server.handshakes_per_address_max,
     };
     let internal = Server {
         listener: server::listen(config.server.internal_listen)?,
         router: ops::internal_routes(Arc::clone(health), metrics),
-        proxies: server::TrustedProxies::default(),
+        proxies: TrustedProxies::default(),
         header_timeout,
         connections_max: METRICS_CONNECTIONS_MAX,
+        connections_per_address_max: METRICS_CONNECTIONS_MAX,
     };
     accepting.spawn("http.public", public.run(accepting.clone()));
     // Probes are answered until the end: the load balancer must see that this node drains.

@@ -299,6 +299,7 @@ mod tests {
         for (overlay, key) in [
             ("[server]\ninternal_listen = \"0.0.0.0:8080\"", "server.internal_listen"),
             ("[server]\nhandshakes_max = 0", "server.handshakes_max"),
+            ("[server]\nhandshakes_per_address_max = 0", "server.handshakes_per_address_max"),
             ("[server]\ntrusted_proxies = [\"proxy\"]", "server.trusted_proxies"),
             ("[postgres]\nconnections_max = 0", "postgres.connections_max"),
             ("[redis]\nlease_ms = 1000", "redis.lease_ms"),
@@ -311,6 +312,8 @@ mod tests {
             ("[delivery.push]\ncoalesce_window_ms = 60001", "delivery.push.coalesce_window_ms"),
             ("[delivery.push]\nbackoff_first_ms = 700000", "delivery.push.backoff_first_ms"),
             ("[sockets]\nqueue_bytes_max = 1000", "sockets.queue_bytes_max"),
+            ("[sockets]\nmemory_bytes_max = 1000", "sockets.memory_bytes_max"),
+            ("[sockets]\nhandshakes_per_second = 0", "sockets"),
             ("[push.fcm]\nenabled = true", "push.fcm.service_account"),
             ("[throttle]\nlocal_keys_max = 0", "throttle.local_keys_max"),
         ] {

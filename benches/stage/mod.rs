@@ -21,6 +21,23 @@ pub fn address(url: &str) -> anyhow::Result<SocketAddr> {
     Ok(url.trim_start_matches("http://").trim_end_matches('/').parse()?)
 }
 
+/// A handshake that was not answered 101.
+#[derive(Debug, thiserror::Error)]
+#[error("the handshake was answered: {head}")]
+pub struct Refused {
+    pub head: String,
+}
+
+/// The request that asks for a WebSocket.
+fn handshake(path: &str, token: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
 /// One TCP connection that speaks as much HTTP and WebSocket as needed.
 pub struct Wire {
     stream: TcpStream,
@@ -29,23 +46,30 @@ pub struct Wire {
 
 impl Wire {
     pub async fn connect(server: SocketAddr, source: Ipv4Addr) -> anyhow::Result<Self> {
+        Self::connect_with(server, source, None).await
+    }
+
+    /// As [`Wire::connect`], with a receive buffer of the given size.
+    pub async fn connect_with(
+        server: SocketAddr,
+        source: Ipv4Addr,
+        receive_buffer: Option<u32>,
+    ) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         socket.bind((source, 0).into())?;
         let stream = socket.connect(server).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: BytesMut::new() })
     }
 
-    /// Makes the connection a WebSocket.
+    /// Makes the connection a WebSocket; [`Refused`] if the server does not want that.
     pub async fn open(&mut self, path: &str, token: &str) -> anyhow::Result<()> {
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Authorization: Bearer {token}\r\n\r\n"
-        );
-        let head = self.exchange(request.as_bytes()).await?;
+        let head = self.exchange(&handshake(path, token)).await?;
         if !head.starts_with("HTTP/1.1 101") {
-            bail!("the handshake was answered: {head}");
+            bail!(Refused { head });
         }
         Ok(())
     }

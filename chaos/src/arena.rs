@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::slice::from_ref;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -96,7 +97,8 @@ impl Arena {
                 people::give_phone(&self.pool, &user.person, phone).await?;
             }
             if user.index < user.partner {
-                people::link(&self.pool, &user.person, &users[user.partner].person).await?;
+                let (one, other) = (&user.person, &users[user.partner].person);
+                people::link(&self.pool, from_ref(one), from_ref(other)).await?;
             }
         }
         Ok(users)

@@ -59,7 +59,9 @@ pub async fn strike(fault: Fault, arena: &mut Arena, rng: &mut fastrand::Rng) ->
             // The others go on making changes.
             let (balanced, direct) = arena.doors.split_at(1);
             let doors = if rng.bool() { balanced } else { direct };
-            doors.iter().for_each(|door| spoil(door, wire, byte));
+            for door in doors {
+                spoil(door, wire, byte);
+            }
         }
         Fault::Redis(wire) => spoil(&arena.to_redis[node], wire, byte),
         Fault::Postgres(wire) => spoil(&arena.to_postgres[node], wire, byte),

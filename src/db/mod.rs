@@ -18,7 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 mod watch;
 
 pub use sqlx::postgres::{PgConnection, PgPool};
-pub use watch::{EpochId, Watch};
+pub use watch::{EpochId, Lineage, Watch};
 
 /// A connection that answered so lately is taken for alive. It was tested when it was given back, too.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
@@ -79,8 +79,17 @@ pub fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
 /// # Errors
 /// When the URL cannot be parsed.
 pub fn watched_pool(config: &Config, watch: &Arc<Watch>) -> Result<PgPool, sqlx::Error> {
-    let (connected, released) = (Arc::clone(watch), Arc::clone(watch));
+    let (connected, acquired, released) = (Arc::clone(watch), Arc::clone(watch), Arc::clone(watch));
     Ok(pool_options(config)
+        .before_acquire(move |connection, meta| {
+            let outdated = acquired.is_outdated(meta.age);
+            Box::pin(async move {
+                if !outdated && meta.idle_for > TRUSTED_FOR {
+                    connection.ping().await?;
+                }
+                Ok(!outdated)
+            })
+        })
         .after_connect(move |connection, _| {
             let watch = Arc::clone(&connected);
             Box::pin(async move { watch.enter(connection).await })
@@ -109,14 +118,6 @@ fn pool_options(config: &Config) -> PgPoolOptions {
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         // The pool's own test is a round trip before every statement.
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > TRUSTED_FOR {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
 }
 
 async fn prove(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -167,4 +168,47 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
 #[must_use]
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(|error| error.constraint())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::testing;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn signal(name: &str, pid: i32) {
+        let sent = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// As of a host that vanished: nothing answers, and TCP does not mind.
+    #[tokio::test]
+    async fn a_question_that_nobody_answers_does_not_hold_its_place_in_the_pool() {
+        let config = Config {
+            url: testing::database_url().await.into(),
+            connections_max: 2,
+            acquire_timeout_ms: 1_000,
+            statement_timeout_ms: 1_000,
+        };
+        let watch = Arc::new(Watch::default());
+        let pool = watched_pool(&config, &watch).unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        let pid: i32 =
+            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await.unwrap();
+        signal("STOP", pid);
+        let question = sqlx::query("SELECT 1").execute(&mut *connection);
+        let unanswered = tokio::time::timeout(Duration::from_millis(500), question).await.is_err();
+        // As the health check does when its own question is not answered.
+        watch.set_answers(false);
+        drop(connection);
+        let freed = tokio::time::timeout(PATIENCE, async {
+            while pool.size() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let freed = freed.await.is_ok();
+        signal("CONT", pid);
+        assert!(unanswered && freed, "{unanswered} {freed}");
+    }
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub settle_interval_ms: u64,
     /// How long settled events are kept for clients that come back.
     pub retention_hours: u64,
+    /// How many settled events of one user are kept meanwhile; older ones are deleted before their time.
+    pub kept_events_per_user_max: u32,
     /// A client that missed more is told to read the state instead.
     pub replay_events_max: u32,
     /// Events that one statement of a replay reads.
@@ -89,6 +91,11 @@ impl Config {
         }
         if self.retention_hours == 0 || self.reconcile_interval_ms == 0 {
             bail!("delivery.retention_hours and delivery.reconcile_interval_ms must be at least 1");
+        }
+        if self.kept_events_per_user_max < self.replay_events_max {
+            bail!(
+                "delivery.kept_events_per_user_max must be at least delivery.replay_events_max: what is replayed must be kept"
+            );
         }
         if self.settle_interval_ms >= 1_000 {
             bail!(

@@ -1,11 +1,14 @@
 //! What waits to be written to one connection.
 //!
 //! Whoever has something for a connection leaves it here and wakes the connection's one task. The queue is
-//! bounded in frames and bytes; a connection that does not keep up is closed, and resumes from Postgres.
+//! bounded in frames and bytes, and all queues of a node together by its [`Budget`]. Of a state only the newest
+//! is kept; in a queue that is half full, what is worth telling only now finds no place; a connection whose
+//! queue is full is closed, and resumes from Postgres.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -13,6 +16,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::budget::Budget;
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
 use crate::ports::presence::Entry;
 
@@ -44,10 +48,26 @@ pub struct Numbered {
     pub frame: Bytes,
 }
 
+/// A frame that is not in Postgres: it is told now, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub kind: NoticeKind,
+    pub frame: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// Makes an earlier one with the same key void.
+    State { key: Box<str> },
+    /// Worth nothing later, such as that somebody is typing.
+    Ephemeral,
+}
+
 /// All that came since the last look.
 #[derive(Debug, Default)]
 pub struct Mail {
     pub events: VecDeque<Numbered>,
+    pub notices: VecDeque<Notice>,
     /// A seq that exists, although its event may not be among `events`.
     pub newest_seq: i64,
     /// A deadline of this connection may have passed.
@@ -63,6 +83,9 @@ pub struct Mailbox {
     /// What the client calls its device, if it said.
     pub device: Option<String>,
     bounds: Bounds,
+    budget: Option<Arc<Budget>>,
+    /// Bytes that the connection's task has in hand: what it is writing, and what it has read from Postgres.
+    held: AtomicUsize,
     /// The highest seq written to the socket.
     sent_seq: AtomicI64,
     /// The one alarm that counts; whoever sets another makes the former void.
@@ -74,7 +97,14 @@ pub struct Mailbox {
 #[derive(Default)]
 struct State {
     mail: Mail,
+    /// Of all frames in `mail`; taken from the budget.
     bytes: usize,
+}
+
+impl State {
+    fn frames(&self) -> usize {
+        self.mail.events.len() + self.mail.notices.len()
+    }
 }
 
 impl Mailbox {
@@ -86,6 +116,8 @@ impl Mailbox {
             session,
             device,
             bounds,
+            budget: None,
+            held: AtomicUsize::new(0),
             sent_seq: AtomicI64::new(0),
             alarm: AtomicU32::new(0),
             state: Mutex::default(),
@@ -93,25 +125,109 @@ impl Mailbox {
         }
     }
 
-    /// Leaves an event. A full queue ends the connection instead.
+    /// As part of a node, whose connections share a budget.
+    #[must_use]
+    pub fn within(mut self, budget: &Arc<Budget>) -> Self {
+        self.budget = Some(Arc::clone(budget));
+        self
+    }
+
+    /// Leaves an event. A full queue ends the connection instead. Without memory on this node the connection
+    /// only hears that the event exists, and reads it from Postgres.
     pub fn offer(&self, event: Numbered) {
         // Routed twice: nobody would collect it before the next event comes.
         if event.seq <= self.sent_seq() {
             return;
         }
         self.update(|state| {
-            let mail = &mut state.mail;
-            mail.newest_seq = mail.newest_seq.max(event.seq);
-            let fits = mail.events.len() < self.bounds.frames_max
-                && state.bytes + event.frame.len() <= self.bounds.bytes_max;
-            if fits {
-                state.bytes += event.frame.len();
-                mail.events.push_back(event);
-            } else {
-                mail.farewell.get_or_insert(Farewell::SlowConsumer);
-                metrics::counter!("fanlight_mailbox_overflows_total").increment(1);
+            state.mail.newest_seq = state.mail.newest_seq.max(event.seq);
+            if self.has_room(state, event.frame.len()) && self.reserve(state, event.frame.len()) {
+                state.mail.events.push_back(event);
             }
         });
+    }
+
+    /// Leaves a notice, if there is a place for its kind.
+    pub fn notify(&self, notice: Notice) {
+        self.update(|state| {
+            let bytes = notice.frame.len();
+            match notice.kind {
+                NoticeKind::State { .. } => {
+                    if let Some(at) = state.mail.notices.iter().position(|other| other.kind == notice.kind) {
+                        let void = state.mail.notices.remove(at).map_or(0, |notice| notice.frame.len());
+                        self.free(state, void);
+                    }
+                }
+                NoticeKind::Ephemeral if self.is_half_full(state) => {
+                    metrics::counter!("fanlight_mailbox_notices_dropped_total").increment(1);
+                    return;
+                }
+                NoticeKind::Ephemeral => {}
+            }
+            if self.has_room(state, bytes) && self.reserve(state, bytes) {
+                state.mail.notices.push_back(notice);
+            }
+        });
+    }
+
+    /// Whether the queue takes so much more. If not, this is the end of the connection.
+    fn has_room(&self, state: &mut State, bytes: usize) -> bool {
+        if state.mail.farewell.is_some() {
+            return false;
+        }
+        let fits = state.frames() < self.bounds.frames_max && state.bytes + bytes <= self.bounds.bytes_max;
+        if !fits {
+            metrics::counter!("fanlight_mailbox_overflows_total").increment(1);
+            self.end(state, Farewell::SlowConsumer);
+        }
+        fits
+    }
+
+    fn is_half_full(&self, state: &State) -> bool {
+        state.frames() * 2 >= self.bounds.frames_max || state.bytes * 2 >= self.bounds.bytes_max
+    }
+
+    fn reserve(&self, state: &mut State, bytes: usize) -> bool {
+        let reserved = self.budget.as_ref().is_none_or(|budget| budget.try_take(bytes));
+        if reserved {
+            state.bytes += bytes;
+        } else {
+            metrics::counter!("fanlight_budget_deferrals_total").increment(1);
+        }
+        reserved
+    }
+
+    fn free(&self, state: &mut State, bytes: usize) {
+        state.bytes -= bytes;
+        if let Some(budget) = &self.budget {
+            budget.give_back(bytes);
+        }
+    }
+
+    /// The first reason counts. What waits is given up: the client gets it when it resumes.
+    fn end(&self, state: &mut State, reason: Farewell) -> bool {
+        if state.mail.farewell.is_some() {
+            return false;
+        }
+        state.mail.farewell = Some(reason);
+        (state.mail.events, state.mail.notices) = Default::default();
+        self.free(state, state.bytes);
+        true
+    }
+
+    /// Counts bytes that the connection's task has in hand, until the answer is dropped.
+    pub fn hold(&self, bytes: usize) -> Held<'_> {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(budget) = &self.budget {
+            budget.take(bytes);
+        }
+        Held { mailbox: self, bytes }
+    }
+
+    /// The memory that this connection takes from the node's budget.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.held.load(Ordering::Relaxed) + self.state.lock().bytes
     }
 
     /// Says that an event with this seq exists; the connection reads from Postgres what it lacks.
@@ -131,11 +247,9 @@ impl Mailbox {
         }
     }
 
-    /// Ends the connection; the first reason counts.
-    pub fn close(&self, reason: Farewell) {
-        self.update(|state| {
-            state.mail.farewell.get_or_insert(reason);
-        });
+    /// Ends the connection; the first reason counts. Returns whether this is the first.
+    pub fn close(&self, reason: Farewell) -> bool {
+        self.update(|state| self.end(state, reason))
     }
 
     /// Takes what came. Cancel-safe: takes nothing unless it returns.
@@ -144,8 +258,11 @@ impl Mailbox {
             self.waker.register(context.waker());
             let mut state = self.state.lock();
             let mail = &state.mail;
-            if mail.tick || mail.farewell.is_some() || mail.newest_seq > self.sent_seq() {
-                Poll::Ready(std::mem::take(&mut *state).mail)
+            let is_news = mail.newest_seq > self.sent_seq() || !mail.notices.is_empty();
+            if mail.tick || mail.farewell.is_some() || is_news {
+                let bytes = state.bytes;
+                self.free(&mut state, bytes);
+                Poll::Ready(std::mem::take(&mut state.mail))
             } else {
                 Poll::Pending
             }
@@ -178,8 +295,32 @@ impl Mailbox {
         Entry { user: self.user, connection: self.connection, node }
     }
 
-    fn update(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock());
+    fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changed = change(&mut self.state.lock());
         self.waker.wake();
+        changed
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(self.state.get_mut().bytes);
+        }
+    }
+}
+
+/// Bytes in the hands of a connection's task.
+pub struct Held<'a> {
+    mailbox: &'a Mailbox,
+    bytes: usize,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.mailbox.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some(budget) = &self.mailbox.budget {
+            budget.give_back(self.bytes);
+        }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::db::Lineage;
 use crate::delivery::fallback::Fallback;
 use crate::delivery::mailbox::Mailbox;
 use crate::delivery::reconcile::BrokerHealth;
@@ -34,10 +35,16 @@ pub enum Control {
     SessionRevoked { user: UserId, session: SessionId },
     /// The device has a newer connection; older ones of its must close everywhere.
     DeviceConnected { user: UserId, device: String, connection: ConnectionId },
+    /// A node speaks to this server: who speaks to an older one of its line must not go on.
+    DatabaseSeen(Lineage),
 }
 
 /// Takes control messages. Called from the broker's task: must not block.
 pub type ControlListener = Arc<dyn Fn(Control) + Send + Sync>;
+
+/// The user has as many connections on this node as one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyConnections;
 
 pub struct Membership {
     node: NodeId,
@@ -78,8 +85,13 @@ impl Membership {
     }
 
     /// Makes a connection known: here first, so that nothing passes it by, then to the other nodes.
-    pub async fn enter(&self, mailbox: &Arc<Mailbox>) {
-        self.registry.insert(mailbox);
+    ///
+    /// # Errors
+    /// When its user has `per_user_max` others here.
+    pub async fn enter(&self, mailbox: &Arc<Mailbox>, per_user_max: usize) -> Result<(), TooManyConnections> {
+        if !self.registry.insert_within(mailbox, per_user_max) {
+            return Err(TooManyConnections);
+        }
         if self.presence.enter(&[mailbox.entry(self.node)]).await.is_err() {
             self.stale.store(true, Ordering::Relaxed);
         }
@@ -88,6 +100,7 @@ impl Membership {
             self.registry.replace_device(user, device, connection);
             self.broadcast(&Control::DeviceConnected { user, device: device.clone(), connection }).await;
         }
+        Ok(())
     }
 
     /// Forgets a connection. If presence cannot be told now, whoever meets the void entry removes it.

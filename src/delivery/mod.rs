@@ -3,9 +3,10 @@
 //! A feature appends the event in its own transaction ([`outbox`]) and hands it to the [`dispatcher`]. That
 //! routes it ([`route`]) to the nodes that hold the user's sockets; there it goes through the [`registry`]
 //! into the [`mailbox`] of each connection. What a device confirms is written back by [`settlement`].
-//! Everything that goes wrong on this way is found by the [`sweeper`] or by [`reconcile`], and pushed by the
-//! [`fallback`] when no device answers.
+//! Everything that goes wrong on this way is found by the [`sweeper`] (which [`claims`] it) or by [`reconcile`], and
+//! pushed by the [`fallback`] when no device answers. How it ended is one [`outcome`], with one reason.
 
+pub mod budget;
 pub mod claims;
 pub mod config;
 pub mod cursors;

@@ -204,6 +204,21 @@ pub async fn prune(db: impl PgExecutor<'_>, retention: Duration, limit: i64) -> 
     Ok(result.rows_affected())
 }
 
+/// Deletes settled events that have this many younger ones of the same user, at most `limit`. Returns how many.
+pub async fn prune_crowded(db: impl PgExecutor<'_>, kept_max: i64, limit: i64) -> Result<u64, sqlx::Error> {
+    let result = sqlx::query!(
+        "DELETE FROM events WHERE id IN (
+            SELECT e.id FROM inboxes AS i JOIN events AS e ON e.user_id = i.user_id AND e.seq <= i.last_seq - $1
+            WHERE i.last_seq > $1 AND e.outcome IS NOT NULL
+            LIMIT $2 FOR UPDATE OF e SKIP LOCKED)",
+        kept_max,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(result.rows_affected())
+}
+
 pub(super) fn interval(duration: Duration) -> PgInterval {
     let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     PgInterval { months: 0, days: 0, microseconds }

@@ -33,8 +33,24 @@ impl Default for Registry {
 
 impl Registry {
     pub fn insert(&self, mailbox: &Arc<Mailbox>) {
-        self.shard(mailbox.user).write().entry(mailbox.user).or_default().push(Arc::clone(mailbox));
+        let inserted = self.insert_within(mailbox, usize::MAX);
+        debug_assert!(inserted, "nobody has so many connections");
+    }
+
+    /// Adds a connection, unless its user has `max` already. Those of the same device do not count: the new
+    /// one replaces them. Returns whether it was added. Of many at once exactly `max` are.
+    #[must_use]
+    pub fn insert_within(&self, mailbox: &Arc<Mailbox>, max: usize) -> bool {
+        let stays = |other: &&Arc<Mailbox>| mailbox.device.is_none() || other.device != mailbox.device;
+        let mut shard = self.shard(mailbox.user).write();
+        let of_user = shard.get(&mailbox.user).map_or(0, |others| others.iter().filter(stays).count());
+        if of_user >= max {
+            return false;
+        }
+        shard.entry(mailbox.user).or_default().push(Arc::clone(mailbox));
+        drop(shard);
         self.connections.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// Ends the connections of a device that has a newer one. Ids grow with time, so a message that comes

@@ -45,8 +45,8 @@ impl Sweeper {
     }
 
     /// Deletes what is older than the retention, a batch at a time, until the process stops.
-    pub async fn prune(pool: PgPool, retention: Duration, shutdown: Shutdown) {
-        repeat(PRUNE_INTERVAL, &shutdown, || prune_some(&pool, retention)).await;
+    pub async fn prune(pool: PgPool, config: Config, shutdown: Shutdown) {
+        repeat(PRUNE_INTERVAL, &shutdown, || prune_some(&pool, &config)).await;
     }
 
     /// Routes events again that nobody confirmed at once.
@@ -119,8 +119,10 @@ impl Found {
     }
 }
 
-async fn prune_some(pool: &PgPool, retention: Duration) -> Result<Found, sqlx::Error> {
-    let deleted = within_deadline(outbox::prune(pool, retention, PRUNE_BATCH_MAX)).await?;
+async fn prune_some(pool: &PgPool, config: &Config) -> Result<Found, sqlx::Error> {
+    let kept_max = config.kept_events_per_user_max.into();
+    let deleted = within_deadline(outbox::prune(pool, config.retention(), PRUNE_BATCH_MAX)).await?
+        + within_deadline(outbox::prune_crowded(pool, kept_max, PRUNE_BATCH_MAX)).await?;
     metrics::counter!("fanlight_events_pruned_total").increment(deleted);
     within_deadline(fallback::prune(pool, PRUNE_BATCH_MAX)).await?;
     Ok(if deleted < PRUNE_BATCH_MAX.unsigned_abs() { Found::Few } else { Found::Full })

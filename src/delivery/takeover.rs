@@ -1,10 +1,11 @@
 //! After another Postgres took over, or a backup was restored: every connection looks whether what it sent is
-//! still the past.
+//! still the past, and the other nodes hear of it. One of them may still speak to the server that was replaced.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::db::Watch;
+use crate::delivery::membership::{Control, Membership};
 use crate::delivery::registry::Registry;
 use crate::shutdown::Shutdown;
 
@@ -13,9 +14,17 @@ const CONNECTIONS_AT_ONCE: usize = 100;
 /// ... and then a pause, for a server that has just begun.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Wakes all connections after each takeover, until the process stops.
-pub async fn watch(database: Arc<Watch>, registry: Arc<Registry>, shutdown: Shutdown) {
-    while shutdown.unless_stopped(database.taken_over()).await.is_some() {
+/// Tells the other nodes which server is the newest, and wakes all connections of this one, until the process stops.
+pub async fn watch(
+    database: Arc<Watch>,
+    membership: Arc<Membership>,
+    registry: Arc<Registry>,
+    shutdown: Shutdown,
+) {
+    while let Some(news) = shutdown.unless_stopped(database.news()).await {
+        if let Some(server) = news {
+            membership.broadcast(&Control::DatabaseSeen(server)).await;
+        }
         for some in registry.all().chunks(CONNECTIONS_AT_ONCE) {
             for mailbox in some {
                 mailbox.ring(mailbox.set_alarm());

@@ -17,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::delivery::event::{data_frame, text_frame};
+use crate::edge::http::addresses::TrustedProxies;
 use crate::edge::http::problem::Problem;
-use crate::edge::http::server::{Server, TrustedProxies, listen};
+use crate::edge::http::server::{Server, listen};
 use crate::edge::ws::socket::{Limits, Message, ReadError, Reader, close_back_frame, finish, pong_frame};
 use crate::edge::ws::upgrade::{accept, taken_over};
 use crate::shutdown::Shutdown;
@@ -53,6 +54,7 @@ pub fn start(address: SocketAddr, settings: Settings, shutdown: &Shutdown) -> an
         proxies: TrustedProxies::default(),
         header_timeout,
         connections_max: CONNECTIONS_MAX,
+        connections_per_address_max: CONNECTIONS_MAX,
     };
     shutdown.spawn("echo.server", server.run(shutdown.clone()));
     Ok(address)

@@ -46,16 +46,19 @@ pub async fn people(
     Ok(people)
 }
 
-/// Makes a couple of two people.
+/// Makes couples of two lists of people, in their order.
 ///
 /// # Errors
 /// When one of them has a partner already.
-pub async fn link(pool: &PgPool, one: &Person, other: &Person) -> anyhow::Result<()> {
+pub async fn link(pool: &PgPool, actors: &[Person], partners: &[Person]) -> anyhow::Result<()> {
+    let ids = |people: &[Person]| people.iter().map(|person| person.id.0).collect::<Vec<Uuid>>();
     sqlx::query(
-        "INSERT INTO partners (user_id, partner_id, linked_at) VALUES ($1, $2, now()), ($2, $1, now())",
+        "INSERT INTO partners (user_id, partner_id, linked_at)
+         SELECT one, other, now() FROM unnest($1::uuid[], $2::uuid[]) AS couple (one, other)
+         UNION ALL SELECT other, one, now() FROM unnest($1::uuid[], $2::uuid[]) AS couple (one, other)",
     )
-    .bind(one.id.0)
-    .bind(other.id.0)
+    .bind(ids(actors))
+    .bind(ids(partners))
     .execute(pool)
     .await?;
     Ok(())

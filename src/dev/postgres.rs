@@ -23,7 +23,7 @@ const CONNECTIONS_MAX: u32 = 200;
 pub enum Durability {
     /// As in production.
     Durable,
-    /// For tests: survives a crash of Postgres, not one of the machine, and is several times faster.
+    /// For tests: survives a crash of Postgres, not one of the machine, and is faster.
     Fast,
 }
 
@@ -40,12 +40,57 @@ impl Postgres {
     /// When Postgres is not installed or does not start.
     pub async fn start(state: &StateDir, port: Option<u16>, durability: Durability) -> anyhow::Result<Self> {
         let data = state.folder("postgres")?;
-        let password = password(state)?;
+        password(state)?;
         if !data.join("PG_VERSION").exists() {
             initialise(state, &data, durability)?;
         }
-        forget_dead_server(&data)?;
         let port = port.map_or_else(ports::free, Ok)?;
+        Self::launch(state, "postgres", port, durability).await
+    }
+
+    /// Copies the data as it is now, to be another server's: [`Postgres::stand_in`].
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    pub async fn back_up(&self, state: &StateDir, name: &str) -> anyhow::Result<()> {
+        let data = state.folder(name)?;
+        // Of the same version; what is in `PATH` may be a link to it.
+        let program = binaries::find(Program::Postgres)?.canonicalize()?.with_file_name("pg_basebackup");
+        let mut command = Command::new(program);
+        command
+            .args(["--no-sync", "--checkpoint=fast", "--wal-method=fetch", "-D"])
+            .arg(&data)
+            .arg("-d")
+            .arg(self.url("postgres"))
+            .current_dir(&data)
+            .stdin(Stdio::null());
+        if let Some(account) = state.account() {
+            account.apply(&mut command);
+        }
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        if !output.status.success() {
+            bail!("pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Starts a copy of the data as a standby that waits to be promoted, on `port` or on this server's, which must be
+    /// free then. What was committed after the copy was made is lost.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn stand_in(&self, state: &StateDir, name: &str, port: Option<u16>) -> anyhow::Result<Self> {
+        let signal = state.folder(name)?.join("standby.signal");
+        std::fs::write(&signal, "")?;
+        if let Some(account) = state.account() {
+            account.own(&signal)?;
+        }
+        Self::launch(state, name, port.unwrap_or(self.port), Durability::Fast).await
+    }
+
+    async fn launch(state: &StateDir, name: &str, port: u16, durability: Durability) -> anyhow::Result<Self> {
+        let (data, password) = (state.folder(name)?, password(state)?);
+        forget_dead_server(&data)?;
         let mut settings = vec![
             format!("port={port}"),
             "listen_addresses=127.0.0.1".to_owned(),
@@ -65,7 +110,7 @@ impl Postgres {
             args,
             env: Vec::new(),
             directory: data,
-            log: state.path().join("postgres.log"),
+            log: state.path().join(format!("{name}.log")),
             account: state.account(),
             // "Fast shutdown": clients are disconnected, the data is written.
             stop_signal: Signal::Int,

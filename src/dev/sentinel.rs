@@ -84,14 +84,13 @@ async fn sentinel(
     password: &str,
 ) -> anyhow::Result<Redis> {
     let name = format!("sentinel-{number}");
-    let mut settings = format!(
+    let login =
+        if password.is_empty() { String::new() } else { format!("sentinel auth-pass {MASTER} {password}\n") };
+    let settings = format!(
         "sentinel monitor {MASTER} 127.0.0.1 {master_port} {QUORUM}\n\
          sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}\n\
-         sentinel failover-timeout {MASTER} {FAILOVER_TIMEOUT_MS}\n"
+         sentinel failover-timeout {MASTER} {FAILOVER_TIMEOUT_MS}\n{login}"
     );
-    if !password.is_empty() {
-        settings += &format!("sentinel auth-pass {MASTER} {password}\n");
-    }
     // A sentinel writes what it learns into its configuration.
     let file = state.folder(&name)?.join("sentinel.conf");
     std::fs::write(&file, settings)?;

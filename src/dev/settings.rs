@@ -17,6 +17,8 @@ const DRAIN_MS: u64 = 500;
 /// Twice the interval of `HAProxy`'s looks, and time for the look itself on a busy machine.
 const DRAIN_NOTICE_MS: u64 = 1_200;
 const STOP_TIMEOUT_MS: u64 = 3_000;
+/// As many as a node takes anyway.
+const CONNECTIONS_MAX: u64 = 100_000;
 
 /// Where the stores of the cluster are.
 pub struct Stores<'a> {
@@ -45,6 +47,11 @@ pub fn write(state: &StateDir, stores: &Stores<'_>) -> anyhow::Result<PathBuf> {
             "drain_notice_ms": DRAIN_NOTICE_MS,
             "drain_ms": DRAIN_MS,
             "stop_timeout_ms": STOP_TIMEOUT_MS,
+        },
+        // Everybody comes from this machine.
+        "sockets": {
+            "connections_per_address_max": CONNECTIONS_MAX,
+            "unauthenticated_per_address_max": CONNECTIONS_MAX,
         },
         "auth": { "keys": [{ "kid": "dev", "algorithm": "ES256", "private_key_file": key }] },
         "accounts": { "access_ttl_seconds": ACCESS_TTL_SECONDS },

@@ -24,6 +24,11 @@ def script(**body):
     return json.load(urllib.request.urlopen(request))
 
 
+def device(token, **presence):
+    url, body = FCM_URL + "/devices/" + token, json.dumps(presence).encode() if presence else None
+    return json.load(urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})))
+
+
 def log():
     return json.load(urllib.request.urlopen(FCM_URL + "/log"))
 
@@ -97,6 +102,19 @@ messaging.send(full_message("flaky-2-1"))
 script(reset=True, oauth={"revoke": True})
 messaging.send(full_message("phone"))
 assert [entry["outcome"] for entry in log()] == ["UNAUTHENTICATED", "accepted"], log()
+
+# A phone that is away is shown the last of what replaces itself, when it is back.
+script(reset=True)
+device("away", online=False)
+for _ in range(3):
+    messaging.send(full_message("away"))
+assert len(device("away")["stored"]) == 1 and not device("away")["screen"], device("away")
+assert len(device("away", online=True)["screen"]) == 1, device("away")
+
+script(reset=True, sendsPerMinute=1)
+messaging.send(full_message("phone"))
+refused(exceptions.ResourceExhaustedError)
+script(reset=True)
 
 batch = messaging.send_each([full_message("phone"), full_message("unreg-2"), full_message("tablet")])
 assert [response.success for response in batch.responses] == [True, False, True]

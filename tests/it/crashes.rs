@@ -31,6 +31,8 @@ const EXPIRING: [&str; 1] = ["after_expire"];
 
 /// From the order to crash to the crash, on a machine that has other things to do.
 const CRASHES_WITHIN: Duration = Duration::from_secs(60);
+/// A node killed: confirmation or hand-off to FCM (the promptness goals).
+const HANDED_OFF_WITHIN_MS: f64 = 20_000.0;
 /// Commits, tells and pushes.
 const ACTOR: usize = 0;
 /// Holds Bob's socket.
@@ -187,6 +189,8 @@ async fn a_push_that_dies_with_its_node_is_made_by_another_and_seen_once() {
 
         assert!(answered || stage.last_seq(&stage.bob).await == last + 1, "{failpoint}: never committed");
         assert_eq!(stage.last_reason(&stage.bob).await.as_deref(), Some("accepted"), "{failpoint}");
+        let waited = stage.settled_after_ms(&stage.bob).await;
+        assert!(waited <= HANDED_OFF_WITHIN_MS, "{failpoint}: {waited} ms");
         let told = (last + 1).to_string();
         let sends = stage.pushes().iter().filter(|push| push.message["data"]["seq"] == told).count();
         // What FCM has taken and nobody has written down is sent again; the device shows it once.

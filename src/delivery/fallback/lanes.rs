@@ -74,20 +74,24 @@ pub async fn take(
     Ok(newest.map(|newest| Lane { collapse_key: collapse_key.to_owned(), hold_id, newest }))
 }
 
-/// Gives a claimed event back until its lane is free.
+/// Gives a claimed event back until its lane has rested; while a worker has it, for `pause`: most need less than
+/// their lease.
 pub async fn wait_turn(
     db: impl PgExecutor<'_>,
     claimed: &Claimed,
     collapse_key: &str,
+    pause: Duration,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE events SET due_at = least(expires_at, coalesce(
-             (SELECT free_at FROM push_lanes WHERE user_id = $3 AND collapse_key = $4), clock_timestamp()))
+             (SELECT CASE WHEN hold_id IS NULL THEN free_at ELSE least(free_at, clock_timestamp() + $5) END
+              FROM push_lanes WHERE user_id = $3 AND collapse_key = $4), clock_timestamp()))
          WHERE id = $1 AND claims = $2 AND outcome IS NULL",
         claimed.id.0,
         claimed.claims,
         claimed.user.0,
         collapse_key,
+        interval(pause),
     )
     .execute(db)
     .await?;
@@ -131,7 +135,7 @@ pub async fn settle(
             WHERE user_id = $3 AND seq <= $4 AND outcome IS NULL AND push ->> 'collapse_key' = $5
             ORDER BY seq FOR UPDATE
         ), lane AS (
-            UPDATE push_lanes SET free_at = clock_timestamp() + $7
+            UPDATE push_lanes SET hold_id = NULL, free_at = clock_timestamp() + $7
             WHERE user_id = $3 AND collapse_key = $5 AND hold_id = $6
         )
         UPDATE events AS e SET outcome = $8, settled_at = clock_timestamp(),
@@ -166,7 +170,7 @@ pub async fn postpone(db: impl PgExecutor<'_>, lane: &Lane, later: Later) -> Res
               AND (id = $1 OR NOT $9 OR coalesce(reason, '') NOT IN ('refused', 'unreadable'))
             ORDER BY seq FOR UPDATE
         ), lane AS (
-            UPDATE push_lanes SET free_at = clock_timestamp()
+            UPDATE push_lanes SET hold_id = NULL, free_at = clock_timestamp()
             WHERE user_id = $3 AND collapse_key = $5 AND hold_id = $6
         )
         UPDATE events AS e SET

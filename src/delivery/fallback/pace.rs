@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// So many failures with no answer in between mean that the service is away.
+/// So many signs of trouble with no answer in between mean that the service is away.
 const BREAKER_FAILURES: u32 = 5;
 const PAUSE_FIRST: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_mins(1);
-/// Pushes that failed together are one sign of trouble.
-const HALVED_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// Pushes that failed together, with the one connection they shared, are one sign of trouble.
+const ONE_SIGN: Duration = Duration::from_secs(1);
 
 /// Cheap to clone; all clones share one count.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ struct State {
     running: usize,
     failures: u32,
     pause: Duration,
-    halved_at: Option<Instant>,
+    troubled_at: Option<Instant>,
 }
 
 /// The right to make one push; ends when it is dropped.
@@ -42,7 +42,7 @@ impl Pace {
     #[must_use]
     pub fn new(max: usize) -> Self {
         let limit = f64::from(u32::try_from(max).unwrap_or(u32::MAX));
-        let state = State { limit, running: 0, failures: 0, pause: PAUSE_FIRST, halved_at: None };
+        let state = State { limit, running: 0, failures: 0, pause: PAUSE_FIRST, troubled_at: None };
         Self(Arc::new(Shared { max, state: Mutex::new(state), freed: Notify::new() }))
     }
 
@@ -89,19 +89,25 @@ impl Pace {
 
     /// The service asks everybody to slow down.
     pub fn slow_down(&self, now: Instant) {
-        self.0.state.lock().halve(now);
+        let mut state = self.0.state.lock();
+        if state.is_news(now) {
+            state.halve();
+        }
     }
 
     /// The service did not answer, or is in trouble. Returns how long to leave it alone, if it is away.
     pub fn failed(&self, now: Instant) -> Option<Duration> {
         let mut state = self.0.state.lock();
-        state.halve(now);
+        if !state.is_news(now) {
+            return None;
+        }
+        state.halve();
         state.failures += 1;
         if state.failures < BREAKER_FAILURES {
             return None;
         }
         let pause = state.pause;
-        // The next failure opens it again; what failed beside this one does not count.
+        // The first failure after the pause opens it again.
         state.failures = BREAKER_FAILURES - 1;
         state.pause = (2 * pause).min(PAUSE_MAX);
         state.limit = 1.0;
@@ -117,11 +123,16 @@ impl State {
         self.limit as usize
     }
 
-    fn halve(&mut self, now: Instant) {
-        if self.halved_at.is_some_and(|at| now.duration_since(at) < HALVED_AT_MOST_EVERY) {
-            return;
+    /// Whether this trouble is another one than the last.
+    fn is_news(&mut self, now: Instant) -> bool {
+        let known = self.troubled_at.is_some_and(|at| now.duration_since(at) < ONE_SIGN);
+        if !known {
+            self.troubled_at = Some(now);
         }
-        self.halved_at = Some(now);
+        !known
+    }
+
+    fn halve(&mut self) {
         self.limit = (self.limit / 2.0).max(1.0);
         self.report();
     }
@@ -153,7 +164,7 @@ mod tests {
         pace.slow_down(now);
         pace.slow_down(now);
         assert_eq!(pace.free(), 4, "two complaints at once are one");
-        pace.slow_down(now + HALVED_AT_MOST_EVERY);
+        pace.slow_down(now + ONE_SIGN);
         assert_eq!(pace.free(), 2);
 
         (0..3).for_each(|_| pace.answered());
@@ -166,13 +177,17 @@ mod tests {
     fn a_service_that_is_away_is_left_alone_longer_and_longer_and_then_asked_by_one() {
         let pace = Pace::new(8);
         let now = Instant::now();
-        let pauses: Vec<u64> =
-            (0..10).filter_map(|_| pace.failed(now)).map(|pause| pause.as_secs()).collect();
+        assert!(
+            (0..30).all(|_| pace.failed(now).is_none()),
+            "one connection was lost, with all that was on it"
+        );
+        let later = (1..10).map(|second| now + second * ONE_SIGN);
+        let pauses: Vec<u64> = later.filter_map(|at| pace.failed(at)).map(|pause| pause.as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
         assert_eq!(pace.free(), 1);
 
         pace.answered();
-        assert_eq!(pace.failed(now), None, "it was back in between");
+        assert_eq!(pace.failed(now + 20 * ONE_SIGN), None, "it was back in between");
     }
 
     #[tokio::test]

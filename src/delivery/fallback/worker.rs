@@ -23,7 +23,7 @@ use crate::failpoint;
 use crate::ports::push::PushGateway;
 
 /// How soon an event that waits for a device is looked at even if nobody said that there is one.
-const LOOK_AGAIN: Duration = Duration::from_hours(1);
+const LOOK_AGAIN: Duration = Duration::from_hours(6);
 
 pub struct Worker {
     pub pool: PgPool,
@@ -46,9 +46,9 @@ impl Worker {
         if active.is_empty() && self.config.settled_by == SettledBy::AnyDevice {
             return self.no_device(claimed).await;
         }
-        let take = lanes::take(&self.pool, claimed, &key, self.config.claim_lease());
-        let Some(lane) = within_deadline(take).await? else {
-            return within_deadline(lanes::wait_turn(&self.pool, claimed, &key)).await;
+        let lease = self.config.claim_lease();
+        let Some(lane) = within_deadline(lanes::take(&self.pool, claimed, &key, lease)).await? else {
+            return within_deadline(lanes::wait_turn(&self.pool, claimed, &key, lease / 3)).await;
         };
         // Cancel-safe: both only run statements that are complete or not done at all.
         tokio::select! {

@@ -202,13 +202,51 @@ async fn a_push_that_takes_longer_than_a_lease_is_not_made_by_another_worker() {
 }
 
 #[tokio::test]
+async fn a_worker_that_was_overtaken_in_mid_push_changes_nothing() {
+    // Long enough that it is not renewed meanwhile.
+    let world = World::with(|config| config.claim_lease_ms = 120_000).await;
+    let user = world.user().await;
+    world.device(user, "phone").await;
+    world.tell(user).await;
+    world.age(10).await;
+    let slow = Arc::new(Slow { push: Arc::clone(&world.push), release: Semaphore::new(0) });
+    let overtaken = world.fallback_to(Arc::clone(&slow) as _);
+    overtaken.push(world.claim().await.remove(0)).await;
+    world.push.received_at_least(1).await;
+
+    // As if its node stood still for longer than the lease.
+    free_lanes(&world).await;
+    world.sweeper().push().await.unwrap();
+    world.until_reasons(user, &["accepted"]).await;
+    world.tell(user).await;
+    slow.release.add_permits(1);
+    // It holds the only permit of its node until it has written down all it wants to.
+    until("the overtaken worker is through", async || overtaken.free() == world.config.push.concurrency)
+        .await;
+
+    assert_eq!(world.reasons(user).await, [Some("accepted".to_owned()), None]);
+    assert_eq!(told(&world.push), ["1", "1"]);
+}
+
+/// Needs a moment to fail.
+struct Away(Arc<MemoryPush>);
+
+#[async_trait]
+impl PushGateway for Away {
+    async fn send(&self, push: &Push) -> Result<Accepted, PushError> {
+        self.0.send(push).await?;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        Err(PushError::Retry { after: None, reason: "timeout" })
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_is_away_is_left_alone() {
     let world = World::with(|config| config.push.concurrency = 1).await;
-    let fallback = world.fallback();
+    let fallback = world.fallback_to(Arc::new(Away(Arc::clone(&world.push))));
     for _ in 0..7 {
         let user = world.user().await;
         world.device(user, "phone").await;
-        world.push.refuse_next(&token(user, "phone"), PushError::Retry { after: None, reason: "timeout" });
         world.tell(user).await;
     }
     world.age(10).await;

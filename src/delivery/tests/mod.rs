@@ -29,6 +29,7 @@ use crate::ports::presence::MemoryPresence;
 use crate::ports::push::{MemoryPush, Platform, PushGateway};
 use crate::shutdown::Shutdown;
 
+mod budget;
 mod coalescing;
 mod connections;
 mod pushing;

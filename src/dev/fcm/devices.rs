@@ -263,7 +263,9 @@ mod tests {
             json!({"apns": {"headers": {"apns-expiration": "0"}}}),
             json!({"webpush": {"headers": {"TTL": "0"}}}),
         ];
-        now_or_never.iter().for_each(|message| devices.take("phone", message, NOW));
+        for message in &now_or_never {
+            devices.take("phone", message, NOW);
+        }
         assert!(devices.device("phone").stored.is_empty());
     }
 }

@@ -1,8 +1,10 @@
 //! The parts every HTTP endpoint is made of: extraction, errors, and the conventions of our API.
 
+pub mod addresses;
 pub mod extract;
 pub mod layers;
 pub mod problem;
+mod refusal;
 pub mod server;
 
 pub use extract::{Caller, Json, Locale, Path, PeerAddress, Query};

@@ -8,6 +8,10 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::db;
+use crate::domain::random;
+
+const RETRY_AFTER_LEAST: Duration = Duration::from_secs(1);
+const RETRY_AFTER_SPREAD: Duration = Duration::from_secs(9);
 
 macro_rules! error_codes {
     ($($name:ident => $status:ident, $code:literal, $title:literal;)*) => {
@@ -72,6 +76,7 @@ error_codes! {
     UpgradeRequired => UPGRADE_REQUIRED, "upgrade_required", "This resource speaks WebSocket version 13";
     // 429
     RateLimited => TOO_MANY_REQUESTS, "rate_limited", "Too many attempts";
+    TooManyConnections => TOO_MANY_REQUESTS, "too_many_connections", "Too many connections from this address";
     // 5xx
     Internal => INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
     Unavailable => SERVICE_UNAVAILABLE, "unavailable", "The service cannot answer right now";
@@ -113,6 +118,17 @@ impl Problem {
     #[must_use]
     pub fn unavailable() -> Self {
         Self::new(ErrorCode::Unavailable).retry_after(Duration::from_secs(1))
+    }
+
+    /// For somebody in a crowd: everybody is told another time, so that they do not all come back at once.
+    #[must_use]
+    pub fn come_back_later(code: ErrorCode) -> Self {
+        Self::new(code).retry_after(RETRY_AFTER_LEAST + random::jitter(RETRY_AFTER_SPREAD))
+    }
+
+    #[must_use]
+    pub fn overloaded() -> Self {
+        Self::come_back_later(ErrorCode::Overloaded)
     }
 
     #[must_use]

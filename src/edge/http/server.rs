@@ -1,7 +1,8 @@
 //! Accepts connections and serves requests on them, one connection at a time.
 //!
 //! Nothing of the HTTP stage outlives an upgrade: the raw stream goes to the socket, hyper's buffers are
-//! dropped. The number of connections in the HTTP stage is bounded; more wait in the kernel's backlog.
+//! dropped. The number of connections in the HTTP stage is bounded, in all and per address. A burst waits in
+//! the kernel's backlog, where it costs nothing; when no place comes free for a while, it is answered 503.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -20,10 +21,14 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tower::{Service as _, service_fn};
 
+use crate::edge::http::addresses::{AddressCounts, AddressPlace, TrustedProxies};
 use crate::edge::http::extract::PeerAddress;
+use crate::edge::http::problem::{ErrorCode, Problem};
+use crate::edge::http::refusal::Refusals;
 use crate::shutdown::Shutdown;
 
 const BACKLOG: i32 = 4096;
@@ -31,8 +36,12 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// A peer that acknowledges nothing this long is gone, whatever TCP believes (RFC 5482).
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
+/// What the kernel holds for a peer beyond what is on its way: the rest of its queue is ours to count and to bound.
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// After an error such as "too many open files", which a busy loop would only make worse.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// While all places are taken, how long the next connection waits for one before it is refused.
+const PLACE_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +53,8 @@ pub struct Config {
     pub trusted_proxies: Vec<String>,
     /// Connections in their HTTP stage.
     pub handshakes_max: usize,
+    /// Of these, how many may come from one address that is no trusted proxy.
+    pub handshakes_per_address_max: usize,
     pub header_timeout_ms: u64,
     pub request_timeout_ms: u64,
     pub body_bytes_max: usize,
@@ -56,8 +67,10 @@ impl Config {
     /// # Errors
     /// One sentence that names the key and what is wrong with it.
     pub fn check(&self) -> anyhow::Result<()> {
-        if self.handshakes_max == 0 || self.body_bytes_max == 0 {
-            bail!("server.handshakes_max and server.body_bytes_max must be at least 1");
+        if self.handshakes_max == 0 || self.handshakes_per_address_max == 0 || self.body_bytes_max == 0 {
+            bail!(
+                "server.handshakes_max, server.handshakes_per_address_max and server.body_bytes_max must be at least 1"
+            );
         }
         if self.header_timeout_ms == 0 || self.request_timeout_ms == 0 {
             bail!("server.header_timeout_ms and server.request_timeout_ms must be at least 1");
@@ -74,32 +87,7 @@ impl Config {
                 format!("server.trusted_proxies: `{text}` is neither an address nor a CIDR block")
             })
         };
-        self.trusted_proxies.iter().map(parse).collect::<Result<_, _>>().map(TrustedProxies)
-    }
-}
-
-/// The proxies that are believed when they say for whom they speak.
-#[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
-
-impl TrustedProxies {
-    fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
-    }
-
-    /// The client's address: the last one in `X-Forwarded-For` that no trusted proxy stands for.
-    fn client(&self, peer: IpAddr, headers: &http::HeaderMap) -> IpAddr {
-        if !self.trusts(peer) {
-            return peer;
-        }
-        let forwarded: Vec<IpAddr> = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|address| address.trim().parse().ok())
-            .collect();
-        forwarded.into_iter().rev().find(|address| !self.trusts(*address)).unwrap_or(peer)
+        self.trusted_proxies.iter().map(parse).collect()
     }
 }
 
@@ -126,21 +114,24 @@ pub struct Server {
     pub proxies: TrustedProxies,
     pub header_timeout: Duration,
     pub connections_max: usize,
+    pub connections_per_address_max: usize,
 }
 
 impl Server {
     /// Accepts until the process stops; connections end after the request they are in.
     pub async fn run(self, shutdown: Shutdown) {
-        let permits = Arc::new(Semaphore::new(self.connections_max));
+        let mut entrance = Entrance::new(self.connections_max, self.connections_per_address_max);
+        let refusals = Refusals::default();
         let proxies = Arc::new(self.proxies);
-        let next = async || {
-            let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
-            (self.listener.accept().await, permit)
-        };
-        // Cancel-safe: a connection that was not accepted stays in the backlog.
-        while let Some((accepted, permit)) = shutdown.unless_stopped(next()).await {
+        loop {
+            let next = async {
+                let permit = entrance.permit().await;
+                (self.listener.accept().await, permit)
+            };
+            // Cancel-safe: a connection that was not accepted stays in the backlog.
+            let Some((accepted, permit)) = shutdown.unless_stopped(next).await else { return };
             let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
+                Ok((stream, peer)) => (stream, peer.ip()),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     metrics::counter!("fanlight_accept_failures_total").increment(1);
@@ -148,9 +139,16 @@ impl Server {
                     continue;
                 }
             };
+            let place = match entrance.place(permit, peer, &proxies) {
+                Ok(place) => place,
+                Err(problem) => {
+                    refusals.refuse(stream, problem, &shutdown);
+                    continue;
+                }
+            };
             let connection = serve(
                 stream,
-                peer.ip(),
+                peer,
                 self.router.clone(),
                 Arc::clone(&proxies),
                 self.header_timeout,
@@ -158,10 +156,79 @@ impl Server {
             );
             shutdown.spawn_light(async move {
                 connection.await;
-                drop(permit);
+                drop(place);
             });
         }
     }
+}
+
+/// The places for connections in their HTTP stage.
+struct Entrance {
+    permits: Arc<Semaphore>,
+    addresses: Arc<AddressCounts>,
+    per_address_max: usize,
+    /// No place came free in time, and none has since: who comes is refused at once.
+    is_full: bool,
+}
+
+/// One connection's place; a trusted proxy may hold any number.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _of_address: Option<AddressPlace>,
+}
+
+impl Entrance {
+    fn new(max: usize, per_address_max: usize) -> Self {
+        let (permits, addresses) = (Arc::new(Semaphore::new(max)), Arc::default());
+        Self { permits, addresses, per_address_max, is_full: false }
+    }
+
+    /// A place for the next connection. Cancel-safe.
+    async fn permit(&mut self) -> Option<OwnedSemaphorePermit> {
+        let permits = Arc::clone(&self.permits);
+        let permit = if self.is_full {
+            permits.try_acquire_owned().ok()
+        } else {
+            let permit = timeout(PLACE_WAIT, permits.acquire_owned()).await;
+            permit.ok().map(|permit| permit.expect("the semaphore is never closed"))
+        };
+        self.is_full = permit.is_none();
+        permit
+    }
+
+    fn place(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+        peer: IpAddr,
+        proxies: &TrustedProxies,
+    ) -> Result<Place, Problem> {
+        let permit = permit.or_else(|| Arc::clone(&self.permits).try_acquire_owned().ok());
+        let Some(permit) = permit else {
+            count_refusal("full");
+            return Err(Problem::overloaded().detail("All places for new connections are taken"));
+        };
+        if proxies.trusts(peer) {
+            return Ok(Place { _permit: permit, _of_address: None });
+        }
+        let Some(of_address) = self.addresses.enter(peer, self.per_address_max) else {
+            count_refusal("address");
+            return Err(Problem::come_back_later(ErrorCode::TooManyConnections));
+        };
+        Ok(Place { _permit: permit, _of_address: Some(of_address) })
+    }
+}
+
+fn count_refusal(reason: &'static str) {
+    metrics::counter!("fanlight_http_connections_refused_total", "reason" => reason).increment(1);
+}
+
+/// Makes sure that a peer that is gone is noticed, that one that does not read takes little of the kernel's
+/// memory, and that small frames go out at once.
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
 }
 
 async fn serve(
@@ -172,8 +239,8 @@ async fn serve(
     header_timeout: Duration,
     shutdown: Shutdown,
 ) {
-    let options = SockRef::from(&stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
-    if stream.set_nodelay(true).is_err() || options.is_err() {
+    // It fails only for a peer that has gone already.
+    if tune(&stream).is_err() {
         return;
     }
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -246,13 +313,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_trusted_proxies_are_believed() {
-        let proxies = TrustedProxies(vec!["10.0.0.0/8".parse().unwrap()]);
-        let mut headers = http::HeaderMap::new();
-        headers.insert("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.9".parse().unwrap());
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert_eq!(proxies.client(address("10.1.1.1"), &headers), address("1.2.3.4"));
-        assert_eq!(proxies.client(address("9.9.9.9"), &headers), address("9.9.9.9"));
+    #[tokio::test]
+    async fn the_kernel_notices_who_vanishes_and_holds_little_for_who_does_not_read() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+
+        tune(&accepted).unwrap();
+
+        assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(TCP_USER_TIMEOUT));
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT_BYTES_MAX);
+        assert!(accepted.nodelay().unwrap());
+        drop(client);
     }
 }

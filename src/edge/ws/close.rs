@@ -52,6 +52,8 @@ closings! {
     Normal => 1000, "", Stop;
     /// The node stops; another one takes the client.
     Leaving => 1012, "Service restart", Resume;
+    /// It comes back elsewhere, so that nodes that were added are used too.
+    TooOld => 1012, "Connection is too old", Resume;
     ProtocolError => 1002, "Protocol error", Stop;
     BinaryMessage => 1003, "Only text messages are understood", Stop;
     InvalidText => 1007, "Text is not UTF-8", Stop;

@@ -16,6 +16,8 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// A connection that leaves a ping unanswered this long is taken for dead.
     pub pong_timeout_ms: u64,
+    /// A connection that has lasted this long, and up to a tenth more, is closed, and resumes.
+    pub age_max_ms: u64,
     /// How long a client that sends its token in the first frame has for it.
     pub auth_timeout_ms: u64,
     /// A client that takes no bytes for this long is closed, and resumes.
@@ -46,6 +48,16 @@ pub struct Config {
     pub connections_max: usize,
     /// Connections that one user may have on one node; further ones are closed.
     pub connections_per_user_max: usize,
+    /// Connections that one address (a /64 of IPv6) may have on one node; further ones are answered 429.
+    pub connections_per_address_max: usize,
+    /// Of these, how many may not have shown a valid token yet.
+    pub unauthenticated_per_address_max: usize,
+    /// Connections that one node takes per second, over time; further ones are answered 503.
+    pub handshakes_per_second: u32,
+    /// Connections that one node takes at once.
+    pub handshakes_burst: u32,
+    /// Memory for what waits for all connections of a node; beyond it those that hold the most are closed.
+    pub memory_bytes_max: usize,
 }
 
 impl Config {
@@ -55,6 +67,7 @@ impl Config {
         let times = [
             self.heartbeat_ms,
             self.pong_timeout_ms,
+            self.age_max_ms,
             self.auth_timeout_ms,
             self.write_timeout_ms,
             self.assembly_timeout_ms,
@@ -73,9 +86,18 @@ impl Config {
             self.bytes_per_second as usize,
             self.connections_max,
             self.connections_per_user_max,
+            self.connections_per_address_max,
+            self.unauthenticated_per_address_max,
+            self.handshakes_per_second as usize,
+            self.handshakes_burst as usize,
         ];
         if counts.contains(&0) {
             bail!("sockets: every …_max, …_per_second and …_burst must be at least 1");
+        }
+        if self.memory_bytes_max < self.queue_bytes_max {
+            bail!(
+                "sockets.memory_bytes_max must be at least sockets.queue_bytes_max: one connection's queue has to fit"
+            );
         }
         if self.queue_bytes_max < self.message_bytes_max {
             bail!("sockets.queue_bytes_max must be at least sockets.message_bytes_max: one event has to fit");

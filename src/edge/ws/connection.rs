@@ -158,6 +158,8 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.resync(ResyncReason::TooFarBehind, last_seq).await.map_err(Failure::End)?;
                 return Ok(());
             }
+            let mailbox = self.mailbox;
+            let _held = mailbox.hold(page.iter().map(|event| event.frame.len()).sum());
             self.write_events(&page).await.map_err(Failure::End)?;
         }
         if after == 0 {
@@ -188,6 +190,10 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.catch_up().await?;
             }
             self.schedule_tick();
+        }
+        if !mail.notices.is_empty() {
+            let frames: Vec<_> = mail.notices.iter().map(|notice| &notice.frame[..]).collect();
+            self.write(&frames.concat()).await?;
         }
         let next: Vec<Numbered> = self.in_order(mail.events);
         if !next.is_empty() {
@@ -258,6 +264,8 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 }
             };
             self.catch_up_at = None;
+            let mailbox = self.mailbox;
+            let _held = mailbox.hold(page.iter().map(|event| event.frame.len()).sum());
             // What is pruned out of turn leaves a hole, and a hole is told.
             for run in page.chunk_by(|one, next| one.seq + 1 == next.seq) {
                 if run[0].seq != self.session.sent_seq() + 1 {
@@ -340,6 +348,8 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     /// Writes all of `bytes`, or ends the connection: nothing can follow half a frame.
     async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
         let limit = Duration::from_millis(self.sockets.parts.config.write_timeout_ms);
+        let mailbox = self.mailbox;
+        let _held = mailbox.hold(bytes.len());
         let mut write = pin!(timeout(limit, self.writer.write_all(bytes)));
         // Cancel-safe: a write that is given up ends the connection.
         let farewell = tokio::select! {

@@ -45,6 +45,14 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         Self { stage: Stage::Idle(stream), payload_bytes_max }
     }
 
+    /// Takes payloads of up to this size, from the next frame on.
+    pub fn allow(&mut self, payload_bytes_max: usize) {
+        self.payload_bytes_max = payload_bytes_max;
+        if let Stage::Reading(buffered) = &mut self.stage {
+            buffered.allow(payload_bytes_max);
+        }
+    }
+
     /// # Errors
     /// When the stream ends or is not a sequence of frames; nothing can be read after it.
     pub async fn next(&mut self) -> Result<Received, WebSocketError> {
@@ -95,9 +103,14 @@ impl<R: AsyncRead + Unpin> Buffered<R> {
         let mut socket = WebSocket::after_handshake(stream, Role::Server);
         socket.set_auto_close(false);
         socket.set_auto_pong(false);
+        let mut buffered = Self { socket, given, used: 0 };
+        buffered.allow(payload_bytes_max);
+        buffered
+    }
+
+    fn allow(&mut self, payload_bytes_max: usize) {
         // Its test is `>=`, and it reserves the claimed length at once: this is also the guard of our memory.
-        socket.set_max_message_size(payload_bytes_max + 1);
-        Self { socket, given, used: 0 }
+        self.socket.set_max_message_size(payload_bytes_max + 1);
     }
 
     async fn next(&mut self) -> Result<Received, WebSocketError> {

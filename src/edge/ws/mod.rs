@@ -4,6 +4,7 @@
 //! [`session`] decides (without I/O) what each message, event and passing of time means, and
 //! [`connection`] does what it decided. [`sockets`] is what the connections of a node share.
 
+mod admission;
 mod allowance;
 pub mod close;
 mod config;

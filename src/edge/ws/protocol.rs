@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, Value};
 use uuid::Uuid;
 
 use crate::db::EpochId;
@@ -65,8 +65,20 @@ const REF_BYTES_MAX: usize = 128;
 /// Reads a command and the `ref` that its answer repeats.
 pub fn parse(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
     let Some(object) = FlatObject::read(text) else { return (Err(CommandError::Malformed), None) };
-    let reference = object.field::<&RawValue>("ref").unwrap_or_default();
-    (command(&object), reference.filter(|reference| reference.get().len() <= REF_BYTES_MAX))
+    match reference(&object) {
+        Ok(reference) => (command(&object), reference),
+        Err(error) => (Err(error), None),
+    }
+}
+
+/// Half a surrogate pair is JSON by its grammar, and many readers of our answer would not take it.
+fn reference<'a>(object: &FlatObject<'a>) -> Result<Option<&'a RawValue>, CommandError> {
+    let reference: Option<&RawValue> = optional(object, "ref")?;
+    let Some(reference) = reference.filter(|it| it.get().len() <= REF_BYTES_MAX) else { return Ok(None) };
+    match serde_json::from_str::<Value>(reference.get()) {
+        Ok(_) => Ok(Some(reference)),
+        Err(_) => Err(CommandError::InvalidField("ref")),
+    }
 }
 
 fn command(object: &FlatObject<'_>) -> Result<Command, CommandError> {
@@ -211,6 +223,8 @@ mod tests {
             (r#"{"type":"AUTH","token":"t","deviceId":1}"#, CommandError::InvalidField("deviceId")),
             (r#"{"type":"NOPE"}"#, CommandError::Unknown),
             (r#"{"type":"ACK"}"#, CommandError::InvalidField("seq")),
+            (r#"{"type":"PING","ref":"\ud83d"}"#, CommandError::InvalidField("ref")),
+            (r#"{"type":"PING","ref":1e999}"#, CommandError::InvalidField("ref")),
             (r#"{"type":"AUTH"}"#, CommandError::InvalidField("token")),
         ];
         for (text, error) in cases {

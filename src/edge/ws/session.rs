@@ -27,6 +27,7 @@ pub enum Receipt {
 pub struct Rules {
     pub heartbeat: Duration,
     pub pong_timeout: Duration,
+    pub age_max: Duration,
     pub rates: Rates,
 }
 
@@ -78,6 +79,7 @@ pub struct Session {
     ping: Option<PingInFlight>,
     heard_at: Instant,
     expires_at: Instant,
+    ends_at: Instant,
     allowance: Allowance,
 }
 
@@ -91,6 +93,7 @@ impl Session {
             ping: None,
             heard_at: now,
             expires_at,
+            ends_at: now + rules.age_max,
             allowance: Allowance::new(rules.rates, now),
         }
     }
@@ -201,6 +204,9 @@ impl Session {
         if now >= self.expires_at {
             return vec![Action::Close(Closing::TokenExpired)];
         }
+        if now >= self.ends_at {
+            return vec![Action::Close(Closing::TooOld)];
+        }
         match self.ping {
             Some(ping) if now >= self.dead_at(ping) => vec![Action::Close(Closing::HeartbeatLost)],
             None if now >= self.heard_at + self.rules.heartbeat => {
@@ -222,7 +228,7 @@ impl Session {
             Some(ping) => self.dead_at(ping),
             None => self.heard_at + self.rules.heartbeat,
         };
-        silence.min(self.expires_at)
+        silence.min(self.expires_at).min(self.ends_at)
     }
 
     pub fn renew(&mut self, expires_at: Instant) {
@@ -238,6 +244,7 @@ mod tests {
     const RULES: Rules = Rules {
         heartbeat: Duration::from_secs(25),
         pong_timeout: Duration::from_secs(20),
+        age_max: Duration::from_secs(2_000),
         rates: Rates {
             messages: Rate { per_second: 20, burst: 60 },
             pings: Rate { per_second: 2, burst: 10 },
@@ -342,6 +349,17 @@ mod tests {
             assert_eq!(session.on_message(pong("x"), now), vec![]);
         }
         assert_eq!(session.on_message(pong("x"), now), vec![Action::Close(Closing::RateLimited)]);
+    }
+
+    #[test]
+    fn no_connection_lives_for_ever() {
+        let (mut session, now) = session(Receipt::Pong);
+        session.renew(now + Duration::from_secs(10_000));
+        let end = now + RULES.age_max;
+        let just_heard = end - Duration::from_secs(1);
+        assert_eq!(session.on_message(pong(""), just_heard), vec![]);
+        assert_eq!(session.next_tick(), end);
+        assert_eq!(session.on_tick(end), vec![Action::Close(Closing::TooOld)]);
     }
 
     #[test]

@@ -11,11 +11,13 @@ use fastwebsockets::{OpCode, WebSocketError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
+use crate::domain::tokens::TOKEN_BYTES_MAX;
 use crate::edge::ws::close::{Closing, is_valid_from_client};
 use crate::edge::ws::frames::{Frames, Received};
 
 /// RFC 6455 §5.5.
 const CONTROL_PAYLOAD_MAX: usize = 125;
+const AUTH_BYTES_MAX: usize = TOKEN_BYTES_MAX + 1024;
 /// More than a client has on its way when it is refused. Time bounds it too: whoever finishes has a deadline.
 const DRAIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -26,6 +28,14 @@ pub struct Limits {
     pub fragments_max: usize,
     /// From the first fragment of a message to its last. (Who leaves a frame half-sent cannot answer a ping.)
     pub assembly_timeout: Duration,
+}
+
+impl Limits {
+    /// Of clients that still have to say who they are: an `AUTH` fits, with the longest token.
+    #[must_use]
+    pub fn of_strangers(self) -> Self {
+        Self { message_bytes_max: self.message_bytes_max.min(AUTH_BYTES_MAX), ..self }
+    }
 }
 
 /// What a client sent.
@@ -70,10 +80,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Self { frames: Frames::new(stream, limits.message_bytes_max), limits, partial: None }
     }
 
+    /// Sets other limits, from the next message on.
+    pub fn allow(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.frames.allow(limits.message_bytes_max);
+    }
+
     /// The next whole message.
     ///
     /// # Errors
-    /// [`ReadError`]; nothing can be read after it.
+    /// [`ReadError`]; what comes after it means nothing.
     pub async fn message(&mut self) -> Result<Message, ReadError> {
         loop {
             let frame = self.frame().await?;

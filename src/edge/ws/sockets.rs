@@ -4,7 +4,6 @@
 //! both however its task ends. Once the node drains, nobody new comes in, at whatever stage they are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::db::EpochId;
+use crate::delivery::budget::Budget;
 use crate::delivery::mailbox::{Farewell, Mailbox};
 use crate::delivery::membership::Membership;
 use crate::delivery::outbox::Cursor;
@@ -20,9 +20,11 @@ use crate::delivery::registry::Registry;
 use crate::delivery::settlement::Settlement;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::NodeId;
+use crate::domain::random;
 use crate::domain::tokens::Claims;
 use crate::edge::auth::Authenticator;
 use crate::edge::ws::Config;
+use crate::edge::ws::admission::{Admission, Door};
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::connection::{Connection, End};
 use crate::edge::ws::protocol::{self, Command};
@@ -39,8 +41,7 @@ pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Sockets {
     pub parts: Parts,
     pub wheel: Arc<Wheel>,
-    open: AtomicUsize,
-    draining: AtomicBool,
+    pub door: Arc<Door>,
 }
 
 /// What all connections of a node share.
@@ -51,6 +52,7 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     pub membership: Arc<Membership>,
     pub settlement: Settlement,
+    pub budget: Arc<Budget>,
     pub replay: Replay,
     pub clock: SharedClock,
     pub shutdown: Shutdown,
@@ -79,30 +81,20 @@ impl Sockets {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let wheel = Wheel::start(&parts.shutdown);
-        Arc::new(Self { parts, wheel, open: AtomicUsize::new(0), draining: AtomicBool::new(false) })
+        let door = Door::new(&parts.config, Arc::clone(&parts.budget));
+        Arc::new(Self { parts, wheel, door })
     }
 
     /// How many connections are open, in whatever stage.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Holds a place for one more connection, if there is one.
-    pub fn admit(self: &Arc<Self>) -> Option<Admission> {
-        if self.is_draining() || self.parts.shutdown.is_stopping() {
-            return None;
-        }
-        let admission = Admission(Arc::clone(self));
-        let before = self.open.fetch_add(1, Ordering::Relaxed);
-        // The admission gives the place back when it is dropped.
-        (before < self.parts.config.connections_max).then_some(admission)
+        self.door.open()
     }
 
     /// Ends all connections, spread over `window`, so that they do not all come back at once.
     pub async fn drain(&self, window: Duration) {
         // Before the look at the registry: who comes later sees it, who came earlier is in there.
-        self.draining.store(true, Ordering::SeqCst);
+        self.door.close();
         let all = self.parts.registry.all();
         let pause = window.checked_div(u32::try_from(all.len()).unwrap_or(u32::MAX)).unwrap_or_default();
         let started = Instant::now();
@@ -113,17 +105,19 @@ impl Sockets {
         }
     }
 
-    fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
-    }
-
     /// Serves a connection until it ends. `leftover`: what HTTP had read beyond the handshake.
-    pub async fn serve(self: Arc<Self>, mut stream: TcpStream, leftover: Bytes, hello: Hello) {
+    pub async fn serve(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        leftover: Bytes,
+        hello: Hello,
+        mut admission: Admission,
+    ) {
         let started = Instant::now();
         let (reading, mut writer) = stream.split();
         let mut reading = std::io::Cursor::new(leftover).chain(reading);
         let mut reader = Reader::new(&mut reading, self.parts.config.limits());
-        let end = self.converse(&mut reader, &mut writer, hello).await;
+        let end = self.converse(&mut reader, &mut writer, hello, &mut admission).await;
         drop(reader);
         // A client may choose among thousands of codes; a label must not.
         let (code, frame) = match end {
@@ -138,7 +132,13 @@ impl Sockets {
         metrics::histogram!("fanlight_connection_duration_seconds").record(started.elapsed());
     }
 
-    async fn converse<R, W>(&self, reader: &mut Reader<R>, writer: &mut W, hello: Hello) -> End
+    async fn converse<R, W>(
+        &self,
+        reader: &mut Reader<R>,
+        writer: &mut W,
+        hello: Hello,
+        admission: &mut Admission,
+    ) -> End
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -147,15 +147,17 @@ impl Sockets {
             Ok(authenticated) => authenticated,
             Err(end) => return end,
         };
-        if self.others(&claims, hello.device.as_deref()) >= self.parts.config.connections_per_user_max {
-            return End::Close(Closing::TooManyConnections);
-        }
+        admission.know();
         let bounds = self.parts.config.bounds();
-        let mailbox = Arc::new(Mailbox::new(claims.sub, claims.sid, hello.device, bounds));
+        let mailbox = Mailbox::new(claims.sub, claims.sid, hello.device, bounds).within(&self.parts.budget);
+        let mailbox = Arc::new(mailbox);
         // Registered before the replay: an event committed in between would otherwise reach neither path.
         let registration = Registration { registry: &self.parts.registry, mailbox: &mailbox };
-        self.parts.membership.enter(&mailbox).await;
-        if self.is_draining() {
+        let per_user_max = self.parts.config.connections_per_user_max;
+        if self.parts.membership.enter(&mailbox, per_user_max).await.is_err() {
+            return End::Close(Closing::TooManyConnections);
+        }
+        if self.door.is_closed() {
             mailbox.close(Farewell::Leaving);
         }
 
@@ -181,7 +183,7 @@ impl Sockets {
             "connection closed"
         );
         drop(registration);
-        if self.is_draining() {
+        if self.door.is_closed() {
             self.parts.membership.depart(&mailbox).await;
         } else {
             self.parts.membership.leave(&mailbox).await;
@@ -200,6 +202,8 @@ impl Sockets {
             Credentials::Missing => Err(End::Close(Closing::MissingToken)),
             Credentials::Invalid => Err(End::Close(Closing::InvalidToken)),
             Credentials::Awaited => {
+                let limits = self.parts.config.limits();
+                reader.allow(limits.of_strangers());
                 let limit = Duration::from_millis(self.parts.config.auth_timeout_ms);
                 let failed = Err(End::Close(Closing::AuthenticationFailed));
                 let text = match timeout(limit, reader.message()).await {
@@ -212,6 +216,7 @@ impl Sockets {
                 let (Ok(Command::Auth(auth)), _) = protocol::parse(&text) else { return failed };
                 match self.parts.authenticator.verify(&auth.token) {
                     Ok(claims) => {
+                        reader.allow(limits);
                         let since = auth.since.or(hello.seen.since);
                         let epoch = auth.epoch.map(EpochId).or(hello.seen.epoch);
                         let seen = Cursor { since, epoch };
@@ -224,16 +229,13 @@ impl Sockets {
         }
     }
 
-    /// The user's connections here, but for those that a new one of this device replaces.
-    fn others(&self, claims: &Claims, device: Option<&str>) -> usize {
-        let connections = self.parts.registry.connections_of(claims.sub);
-        connections.iter().filter(|other| device.is_none() || other.device.as_deref() != device).count()
-    }
-
     fn rules(&self) -> Rules {
+        let age_max = Duration::from_millis(self.parts.config.age_max_ms);
         Rules {
             heartbeat: Duration::from_millis(self.parts.config.heartbeat_ms),
             pong_timeout: Duration::from_millis(self.parts.config.pong_timeout_ms),
+            // Not together with all others of a rush.
+            age_max: age_max + random::jitter(age_max / 10),
             rates: self.parts.config.rates(),
         }
     }
@@ -249,15 +251,6 @@ impl Sockets {
 /// A device's name as clients may choose it: 1 to 191 characters, as in the device registration.
 pub fn device_name(name: String) -> Option<String> {
     (1..=191).contains(&name.chars().count()).then_some(name)
-}
-
-/// A place among the node's connections.
-pub struct Admission(Arc<Sockets>);
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Takes the connection out of the registry however its task ends.

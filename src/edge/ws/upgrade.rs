@@ -3,6 +3,7 @@
 //! A bad or missing token is accepted here and closed with a reason afterwards, because a browser shows its
 //! page nothing of a refused handshake.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -27,8 +28,9 @@ use tokio::net::TcpStream;
 use crate::db::EpochId;
 use crate::delivery::outbox::Cursor;
 use crate::edge::auth::{Authenticator, bearer_token};
+use crate::edge::http::PeerAddress;
 use crate::edge::http::problem::{ErrorCode, Problem};
-
+use crate::edge::ws::admission::{Admission, Refusal};
 use crate::edge::ws::protocol::SUBPROTOCOL;
 use crate::edge::ws::session::Receipt;
 use crate::edge::ws::sockets::{Credentials, Hello, Sockets, device_name};
@@ -56,22 +58,22 @@ struct Parameters {
 /// Answers 101 and hands the connection over, or refuses.
 ///
 /// # Errors
-/// 400 for a handshake that is not one, 403 for a foreign origin, 405, 426, and 503 when the node is full.
+/// 400 for a handshake that is not one, 403 for a foreign origin, 405, 426, 429 when the address has too many
+/// connections, and 503 when the node takes nobody now.
 pub async fn handshake(
     State(sockets): State<Arc<Sockets>>,
     Extension(authenticator): Extension<Arc<Authenticator>>,
+    PeerAddress(address): PeerAddress,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let result = prepare(&sockets, &authenticator, &request);
+    let result = prepare(&sockets, &authenticator, address, &request);
     let outcome = match &result {
         Ok(_) => "accepted",
-        Err(problem) => problem.code().as_str(),
+        Err(Refused::Handshake(problem)) => problem.code().as_str(),
+        Err(Refused::Admission(refusal)) => refusal.as_str(),
     };
     metrics::counter!("fanlight_handshakes_total", "outcome" => outcome).increment(1);
-    let (response, hello) = result?;
-    let Some(admission) = sockets.admit() else {
-        return Err(Problem::new(ErrorCode::Overloaded).retry_after(std::time::Duration::from_secs(2)));
-    };
+    let (response, hello, admission) = result?;
 
     let upgrade = hyper::upgrade::on(&mut request);
     // Nothing of the HTTP stage outlives the handshake: a kept header pins its whole buffer.
@@ -79,9 +81,8 @@ pub async fn handshake(
     let shutdown = sockets.parts.shutdown.clone();
     shutdown.spawn_light(async move {
         if let Some((stream, leftover)) = taken_over(upgrade).await {
-            sockets.serve(stream, leftover, hello).await;
+            sockets.serve(stream, leftover, hello, admission).await;
         }
-        drop(admission);
     });
     Ok(response)
 }
@@ -98,11 +99,47 @@ pub async fn taken_over(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
     }
 }
 
+/// Why a handshake is not taken.
+enum Refused {
+    /// It is not a good one.
+    Handshake(Problem),
+    /// It is, but there is no place.
+    Admission(Refusal),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Handshake(problem)
+    }
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Self::Handshake(code.into())
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Admission(refusal)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Handshake(problem) => problem,
+            Refused::Admission(refusal) => refusal.into(),
+        }
+    }
+}
+
 fn prepare(
     sockets: &Sockets,
     authenticator: &Authenticator,
+    address: IpAddr,
     request: &Request,
-) -> Result<(Response, Hello), Problem> {
+) -> Result<(Response, Hello, Admission), Refused> {
     let headers = request.headers();
     let mut response = accept(request)?;
     if headers.contains_key(ORIGIN) && !authenticator.origins().allows_headers(headers) {
@@ -111,25 +148,28 @@ fn prepare(
     let parameters = axum::extract::Query::<Parameters>::try_from_uri(request.uri())
         .map_err(|error| Problem::new(ErrorCode::BadParameter).detail(error.body_text()))?
         .0;
+    let seen = Cursor {
+        since: either(headers, SINCE_HEADER, parameters.since.as_deref())
+            .map_err(|()| refusal("`since` must be a whole number"))?,
+        epoch: either(headers, EPOCH_HEADER, parameters.epoch.as_deref())
+            .map_err(|()| refusal("`epoch` must be what `WELCOME` said"))?
+            .map(EpochId),
+    };
+    let device = parameters.device_id.map(device).transpose()?;
+    // Before the token is looked at: a signature takes more time than all the rest.
+    let mut admission = sockets.door.admit(address)?;
     let offered = offered_protocols(headers);
     let speaks_v1 = offered.contains(&SUBPROTOCOL);
-    let hello = Hello {
-        credentials: credentials(authenticator, headers, &offered, parameters.token.as_deref(), speaks_v1),
-        receipt: if speaks_v1 { Receipt::Ack } else { Receipt::Pong },
-        seen: Cursor {
-            since: either(headers, SINCE_HEADER, parameters.since.as_deref())
-                .map_err(|()| refusal("`since` must be a whole number"))?,
-            epoch: either(headers, EPOCH_HEADER, parameters.epoch.as_deref())
-                .map_err(|()| refusal("`epoch` must be what `WELCOME` said"))?
-                .map(EpochId),
-        },
-        device: parameters.device_id.map(device).transpose()?,
-    };
+    let credentials = credentials(authenticator, headers, &offered, parameters.token.as_deref(), speaks_v1);
+    if !matches!(credentials, Credentials::Valid(_)) {
+        admission = admission.distrust(&sockets.door)?;
+    }
+    let receipt = if speaks_v1 { Receipt::Ack } else { Receipt::Pong };
     if speaks_v1 {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     tracing::debug!(node.id = %sockets.parts.node, "handshake");
-    Ok((response, hello))
+    Ok((response, Hello { credentials, receipt, seen, device }, admission))
 }
 
 /// The 101 that accepts a handshake, with no extension and no sub-protocol.

@@ -4,7 +4,7 @@
 //! himself. The two wide ones stop guessing from many addresses, and at many accounts. An address at which
 //! the account is or was signed in is exempt from the account's wide limit: its owner always gets in.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -15,6 +15,7 @@ use super::config::Config;
 use super::error::AccountError;
 use super::model::Account;
 use crate::domain::ids::UserId;
+use crate::edge::http::addresses::network;
 use crate::ports::throttle::{Limit, Throttle, Verdict};
 
 pub struct Limits {
@@ -102,31 +103,5 @@ fn allowed(verdict: Verdict) -> Result<(), AccountError> {
     match verdict {
         Verdict::Allowed => Ok(()),
         Verdict::Refused { retry_after } => Err(AccountError::Throttled { retry_after }),
-    }
-}
-
-/// What one customer of a provider holds: one IPv4 address, or a /64 of IPv6 (RFC 6177), in CIDR notation.
-#[must_use]
-pub fn network(address: IpAddr) -> String {
-    const HOST_BITS: u32 = 64;
-    match address.to_canonical() {
-        IpAddr::V4(address) => format!("{address}/32"),
-        IpAddr::V6(address) => {
-            format!("{}/64", Ipv6Addr::from_bits(address.to_bits() >> HOST_BITS << HOST_BITS))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn neighbours_in_one_v6_network_count_as_one_and_mapped_v4_as_v4() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8:1:2:aaaa::1"), of("2001:db8:1:2:bbbb::2"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:192.0.2.7"), of("192.0.2.7"));
-        assert_ne!(of("192.0.2.7"), of("192.0.2.8"));
     }
 }

@@ -63,7 +63,7 @@ impl Service {
         tx.commit().await?;
 
         // Not in the transaction: it would lock events after devices, and a push locks them the other way. If this is
-        // lost, the sweeper looks at such events every hour.
+        // lost, the sweeper looks at such events now and then.
         if let Err(error) = claims::wake(&self.pool, registration.user).await {
             tracing::warn!(%error, "what waits for a device is not pushed to the new one at once");
         }

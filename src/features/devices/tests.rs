@@ -330,3 +330,24 @@ async fn a_token_that_no_app_refreshes_is_passed_over_and_retired() {
     shutdown.stop();
     assert!(shutdown.finished(Duration::from_secs(30)).await);
 }
+
+#[tokio::test]
+async fn a_registration_makes_what_waited_for_a_device_due() {
+    let world = World::new().await;
+    let (user, other) = (world.user(None).await, world.user(None).await);
+    for user in [user, other] {
+        let parked = "INSERT INTO events (id, user_id, seq, kind, body, expires_at, due_at, reason)
+             SELECT gen_random_uuid(), $1, n, 'TEST', '{}', now() + interval '1 day', now() + interval '1 day', reason
+             FROM unnest(ARRAY['no_device', 'token_dead', 'refused']) WITH ORDINALITY AS waits (reason, n)";
+        sqlx::query(parked).bind(user.0).execute(&world.pool).await.unwrap();
+    }
+
+    put_token(&world, user, "phone", "token").await;
+
+    let due: Vec<(UserId, i64)> =
+        sqlx::query_as("SELECT user_id, seq FROM events WHERE due_at <= now() ORDER BY seq")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(due, [(user, 1), (user, 2)]);
+}

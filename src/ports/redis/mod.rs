@@ -210,7 +210,7 @@ impl RedisLink {
     /// When some node was seen last, and since when there was no gap.
     #[must_use]
     pub fn pulse_key(&self) -> String {
-        format!("{}:pulse", self.config().key_prefix)
+        format!("{}:pulse", self.0.config.key_prefix)
     }
 
     /// `prefix:kind:id`

@@ -74,6 +74,24 @@ async fn who_never_finishes_a_frame_ends_as_the_dead_do() {
 }
 
 #[tokio::test]
+async fn a_stranger_may_say_no_more_than_who_he_is() {
+    let world = World::with(|config| config.message_bytes_max = 60_000).await;
+    let protocol = [("Sec-WebSocket-Protocol", Some("fanlight.v1"))];
+    let auth = |token: &str| json!({"type": "AUTH", "token": token}).to_string();
+    let mut peer = Peer::connect_with(&world, &protocol).await;
+    peer.send(&frame(TEXT, auth(&"x".repeat(10_000)).as_bytes())).await;
+    assert_eq!(peer.closed().await.0, 1009);
+
+    let mut peer = Peer::connect_with(&world, &protocol).await;
+    let long = json!({"type": "PING", "pad": "x".repeat(50_000)}).to_string();
+    let (auth, long) = (frame(TEXT, auth(&world.token()).as_bytes()), frame(TEXT, long.as_bytes()));
+    // In one go, so that the second is read into the buffer of the first.
+    peer.send(&[auth, long].concat()).await;
+    assert_eq!(peer.json().await["type"], "WELCOME");
+    assert_eq!(peer.json().await["type"], "PONG");
+}
+
+#[tokio::test]
 async fn compression_is_not_taken_up() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.token());

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::config::DEFAULT_TOML;
+use crate::delivery::budget::Budget;
 use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
 use crate::delivery::fallback::Fallback;
 use crate::delivery::membership::Membership;
@@ -20,20 +21,23 @@ use crate::domain::clock::{Clock as _, SharedClock, SystemClock};
 use crate::domain::ids::{NodeId, SessionId, UserId};
 use crate::domain::tokens::{KeyAlgorithm, KeyRing};
 use crate::edge::auth::{AllowedOrigins, Authenticator};
+use crate::edge::http::addresses::TrustedProxies;
 use crate::edge::http::layers;
-use crate::edge::http::server::{self, Server, TrustedProxies};
+use crate::edge::http::server::{self, Server};
 use crate::edge::ws::{self, Parts, Sockets};
 use crate::ports::broker::{MemoryBroker, MemoryBus};
 use crate::ports::presence::MemoryPresence;
 use crate::ports::push::DisabledPush;
 use crate::shutdown::Shutdown;
 
+mod admission;
 mod authentication;
 mod draining;
 mod frames;
 mod handshake;
 mod limits;
 mod peer;
+mod resuming;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -80,6 +84,13 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut ws::Config)) -> Self {
+        Self::served(change, |_| {}).await
+    }
+
+    pub async fn served(
+        change: impl FnOnce(&mut ws::Config),
+        change_server: impl FnOnce(&mut Server),
+    ) -> Self {
         let Settings { server: mut http, mut sockets, delivery } = toml::from_str(DEFAULT_TOML).unwrap();
         sockets.message_bytes_max = MESSAGE_BYTES_MAX;
         sockets.fragments_max = FRAGMENTS_MAX;
@@ -96,9 +107,15 @@ impl World {
         let router = layers::wrap(ws::routes(Arc::clone(&sockets)), authenticator, &http);
         let listener = server::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
-        let header_timeout = PATIENCE;
-        let proxies = TrustedProxies::default();
-        let server = Server { listener, router, proxies, header_timeout, connections_max: 100 };
+        let mut server = Server {
+            listener,
+            router,
+            proxies: TrustedProxies::default(),
+            header_timeout: PATIENCE,
+            connections_max: 100,
+            connections_per_address_max: 100,
+        };
+        change_server(&mut server);
         shutdown.spawn("test.server", server.run(shutdown.clone()));
         Self { address, sockets, keys: key_ring(), shutdown }
     }
@@ -136,6 +153,7 @@ async fn sockets_of(
     membership.start(Arc::new(|_| {}), shutdown);
     Sockets::new(Parts {
         node,
+        budget: Budget::new(config.memory_bytes_max),
         config,
         settlement: Settlement::new(delivery.settled_by),
         replay: ws::Replay::new(pool, &Arc::default(), &delivery),

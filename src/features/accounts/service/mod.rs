@@ -6,9 +6,10 @@ use crate::db::PgPool;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::UserId;
 use crate::domain::tokens::KeyRing;
+use crate::edge::http::addresses::network;
 use crate::features::accounts::config::Config;
 use crate::features::accounts::error::AccountError;
-use crate::features::accounts::limits::{self, Limits, LoginKeys};
+use crate::features::accounts::limits::{Limits, LoginKeys};
 use crate::features::accounts::model::{
     Client, Credentials, NewAccount, Opened, ProfileChange, PublicUser, User,
 };
@@ -133,7 +134,8 @@ impl Service {
         let Credentials { account, password } = credentials;
         self.limits.check_address(client.address).await?;
         let place = self.hasher.place()?;
-        let found = users::find_login(&self.pool, &account, &limits::network(client.address)).await?;
+        let network = network(client.address).to_string();
+        let found = users::find_login(&self.pool, &account, &network).await?;
         let keys = LoginKeys::new(&account, found.as_ref().map(|login| login.user), client.address);
         let is_known_address = found.as_ref().is_some_and(|login| login.is_known_address);
         self.limits.count_attempt(&keys, is_known_address).await?;

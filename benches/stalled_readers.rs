@@ -1,0 +1,278 @@
+//! What 1,000 clients that do not read cost those who do.
+//!
+//! Everybody of the thousand has more events to get than the kernel's buffers take, so that the node's writes to
+//! those who do not read stand still. Beside it, in the same run and in turns: the same thousand, reading, and
+//! nobody. Meanwhile couples on the same node change their lights at fixed times, and a change's time counts from
+//! when it was due until the partner has it; the thousand get an event now and then, too.
+//!
+//! `cargo bench --bench stalled_readers`
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use fanlight::dev::cluster::{Cluster, ClusterOptions};
+use fanlight::dev::people::{self, Person};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use parking_lot::Mutex;
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until, timeout};
+use uuid::Uuid;
+
+mod load;
+mod stage;
+
+use load::{change, percentile};
+use stage::{TOKEN_TTL, Wire, address};
+
+const READERS: usize = 1_000;
+const COUPLES: usize = 20;
+/// What waits for each reader; together more than a socket's buffers hold.
+const EVENTS: i32 = 100;
+const EVENT_BYTES: i32 = 4_000;
+const RECEIVE_BUFFER_BYTES: u32 = 4_096;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(8);
+/// Connections that are being opened at once.
+const OPENING: usize = 16;
+/// Until the node is through with what the change of scene caused.
+const QUIET: Duration = Duration::from_secs(3);
+/// Between two changes of the couples.
+const PACE: Duration = Duration::from_millis(10);
+/// Between two changes of the partners of the thousand.
+const READER_PACE: Duration = Duration::from_millis(20);
+const READER_LANES: usize = 10;
+const ARRIVED_WITHIN: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scene {
+    Nobody,
+    Reading,
+    Stalled,
+}
+
+const SCENES: [(Scene, &str); 3] = [
+    (Scene::Nobody, "nobody else"),
+    (Scene::Reading, "1,000 who read"),
+    (Scene::Stalled, "1,000 who do not"),
+];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    // They must stay for the round, and come as fast as they can.
+    let env =
+        [("WRITE_TIMEOUT_MS", "600000"), ("HANDSHAKES_PER_SECOND", "100000"), ("HANDSHAKES_BURST", "100000")]
+            .map(|(name, value)| (format!("FANLIGHT__SOCKETS__{name}"), value.to_owned()));
+    let binary = env!("CARGO_BIN_EXE_fanlight");
+    let options = ClusterOptions { nodes: 1, env: env.into(), ..ClusterOptions::scratch(binary) };
+    let cluster = Cluster::start(options).await?;
+    let pool = PgPool::connect(&cluster.postgres_url()).await?;
+    let bench = Bench::prepare(&cluster, &pool).await?;
+
+    let mut measured = SCENES.map(|_| Vec::new());
+    for _ in 0..ROUNDS {
+        for ((scene, _), rounds) in SCENES.iter().zip(&mut measured) {
+            rounds.push(bench.round(*scene).await?);
+        }
+    }
+    report(&measured);
+    cluster.stop().await;
+    Ok(())
+}
+
+/// What one round has shown.
+struct Round {
+    /// How long changes took to arrive, in ms.
+    arrived: Vec<f64>,
+    rss_mib: f64,
+}
+
+fn report(measured: &[Vec<Round>; 3]) {
+    println!(
+        "{COUPLES} couples, a change every {PACE:?}, beside the thousand on one node; medians of {ROUNDS} rounds of {} s:\n",
+        ROUND.as_secs()
+    );
+    println!("{:<20}{:>10}{:>10}{:>16}{:>12}", "", "p50 ms", "p99 ms", "p99 / reading", "RSS MiB");
+    let median = |rounds: &[Round], of: &dyn Fn(&Round) -> f64| percentile(rounds.iter().map(of), 0.5);
+    let arrived = |share: f64| move |round: &Round| percentile(round.arrived.iter().copied(), share);
+    let reading = median(&measured[1], &arrived(0.99));
+    for ((_, name), rounds) in SCENES.iter().zip(measured) {
+        let [p50, p99] = [0.5, 0.99].map(|share| median(rounds, &arrived(share)));
+        let rss = median(rounds, &|round| round.rss_mib);
+        println!("{name:<20}{p50:>10.2}{p99:>10.2}{:>15.2}x{rss:>12.1}", p99 / reading);
+    }
+}
+
+struct Bench {
+    server: SocketAddr,
+    pid: u32,
+    readers: Vec<Person>,
+    readers_partners: Vec<Person>,
+    actors: Vec<Person>,
+    partners: Vec<Person>,
+}
+
+impl Bench {
+    async fn prepare(cluster: &Cluster, pool: &PgPool) -> anyhow::Result<Self> {
+        let readers = people::people(cluster, pool, READERS, TOKEN_TTL).await?;
+        let readers_partners = people::people(cluster, pool, READERS, TOKEN_TTL).await?;
+        let actors = people::people(cluster, pool, COUPLES, TOKEN_TTL).await?;
+        let partners = people::people(cluster, pool, COUPLES, TOKEN_TTL).await?;
+        people::link(pool, &readers_partners, &readers).await?;
+        people::link(pool, &actors, &partners).await?;
+        leave_events(pool, &readers).await?;
+        let node = &cluster.nodes[0];
+        let (server, pid) = (address(&node.http())?, node.process.pid());
+        Ok(Self { server, pid, readers, readers_partners, actors, partners })
+    }
+
+    async fn round(&self, scene: Scene) -> anyhow::Result<Round> {
+        let mut crowd = JoinSet::new();
+        let mut stalled = Vec::new();
+        match scene {
+            Scene::Nobody => {}
+            Scene::Reading => {
+                for mut wire in self.open_all(EVENTS).await? {
+                    crowd.spawn(async move { while wire.text().await.is_ok() {} });
+                }
+            }
+            // Without `since` of what they saw last, they are sent all of it.
+            Scene::Stalled => stalled = self.open_all(0).await?,
+        }
+        sleep(QUIET).await;
+        let changing = self.change_for_readers();
+        let measuring = self.measure();
+        let arrived = tokio::select! {
+            failed = changing => return Err(failed),
+            arrived = measuring => arrived?,
+        };
+        let rss_mib = rss_mib(self.pid)?;
+        drop((crowd, stalled));
+        sleep(QUIET).await;
+        Ok(Round { arrived, rss_mib })
+    }
+
+    /// The thousand, with small buffers.
+    async fn open_all(&self, since: i32) -> anyhow::Result<Vec<Wire>> {
+        let path = format!("/ws?since={since}");
+        stream::iter(&self.readers)
+            .map(|reader| {
+                let path = &path;
+                async move {
+                    let mut wire =
+                        Wire::connect_with(self.server, Ipv4Addr::LOCALHOST, Some(RECEIVE_BUFFER_BYTES))
+                            .await?;
+                    wire.open(path, &reader.token).await?;
+                    anyhow::Ok(wire)
+                }
+            })
+            .buffer_unordered(OPENING)
+            .try_collect()
+            .await
+    }
+
+    /// Makes an event for one after the other of the thousand, until it is dropped. Returns only a failure.
+    async fn change_for_readers(&self) -> anyhow::Error {
+        let lanes = (0..READER_LANES).map(|lane| async move {
+            let started = Instant::now();
+            let mut wire = Wire::connect(self.server, Ipv4Addr::LOCALHOST).await?;
+            for turn in 0_u32.. {
+                let position = turn as usize * READER_LANES + lane;
+                sleep_until((started + READER_PACE * u32::try_from(position)?).into()).await;
+                let actor = &self.readers_partners[position % READERS];
+                let head = wire.exchange(&change(actor, ["BUSY", "AVAILABLE"][turn as usize % 2])).await?;
+                ensure!(head.starts_with("HTTP/1.1 200"), "answered: {head}");
+            }
+            anyhow::Ok(())
+        });
+        match futures_util::future::try_join_all(lanes).await {
+            Ok(_) => anyhow::anyhow!("there are so many turns in no run"),
+            Err(error) => error,
+        }
+    }
+
+    /// How long the couples' changes take to arrive, in ms.
+    async fn measure(&self) -> anyhow::Result<Vec<f64>> {
+        let arrived = Arc::new(Mutex::new(Vec::new()));
+        let mut reading = JoinSet::new();
+        let mut lanes = Vec::new();
+        for (actor, partner) in self.actors.iter().zip(&self.partners) {
+            let pending = Arc::new(Mutex::new(VecDeque::<Instant>::new()));
+            let mut socket = Wire::connect(self.server, Ipv4Addr::LOCALHOST).await?;
+            socket.open("/ws", &partner.token).await?;
+            let (waiting, arrived) = (Arc::clone(&pending), Arc::clone(&arrived));
+            reading.spawn(async move {
+                while socket.text().await.is_ok() {
+                    // A couple's changes arrive in the order in which they were made.
+                    if let Some(due) = waiting.lock().pop_front() {
+                        arrived.lock().push(due.elapsed().as_secs_f64() * 1_000.0);
+                    }
+                }
+            });
+            lanes.push((actor, pending));
+        }
+        sleep(QUIET).await;
+        let started = Instant::now();
+        let calls = lanes.iter().enumerate().map(|(lane, (actor, pending))| async move {
+            let mut wire = Wire::connect(self.server, Ipv4Addr::LOCALHOST).await?;
+            for turn in 0_u32.. {
+                let due = started + PACE * u32::try_from(turn as usize * COUPLES + lane)?;
+                if due >= started + ROUND {
+                    return anyhow::Ok(());
+                }
+                sleep_until(due.into()).await;
+                pending.lock().push_back(due);
+                let head = wire.exchange(&change(actor, ["BUSY", "AVAILABLE"][turn as usize % 2])).await?;
+                ensure!(head.starts_with("HTTP/1.1 200"), "answered: {head}");
+            }
+            Ok(())
+        });
+        futures_util::future::try_join_all(calls).await?;
+        let all_arrived = async {
+            while lanes.iter().any(|(_, pending)| !pending.lock().is_empty()) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(ARRIVED_WITHIN, all_arrived).await.context("a change did not arrive")?;
+        Ok(std::mem::take(&mut *arrived.lock()))
+    }
+}
+
+/// Events that were confirmed long ago, for clients that say that they have seen none.
+async fn leave_events(pool: &PgPool, readers: &[Person]) -> anyhow::Result<()> {
+    let ids: Vec<Uuid> = readers.iter().map(|reader| reader.id.0).collect();
+    sqlx::query(
+        "INSERT INTO inboxes (user_id, last_seq) SELECT id, $2 FROM unnest($1::uuid[]) AS id
+         ON CONFLICT (user_id) DO UPDATE SET last_seq = EXCLUDED.last_seq",
+    )
+    .bind(&ids)
+    .bind(EVENTS)
+    .execute(pool)
+    .await?;
+    sqlx::query(
+        r#"INSERT INTO events (id, user_id, seq, kind, body, created_at, due_at, expires_at, settled_at, outcome)
+           SELECT gen_random_uuid(), id, seq, 'TEST', '{"type":"TEST","text":"' || repeat('x', $3) || '"}',
+                  now(), now(), now() + interval '1 day', now(), 'delivered'
+           FROM unnest($1::uuid[]) AS id, generate_series(1, $2) AS seq"#,
+    )
+    .bind(&ids)
+    .bind(EVENTS)
+    .bind(EVENT_BYTES)
+    .execute(pool)
+    .await?;
+    sqlx::query("ANALYZE").execute(pool).await?;
+    Ok(())
+}
+
+/// The process's own memory; what it shares with the file cache is not counted.
+fn rss_mib(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("RssAnon")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
