@@ -57,7 +57,9 @@ impl Arena {
             .await?;
         let postgres_weather =
             if postgres_delay.is_zero() { Weather::Clear } else { Weather::Slow(postgres_delay) };
-        to_postgres.iter().for_each(|way| way.set(postgres_weather));
+        for way in &to_postgres {
+            way.set(postgres_weather);
+        }
         let mut arena =
             Self { doors, to_redis, to_postgres, cluster, pool, tasks, postgres_weather, seeded_bug };
         let env =
