@@ -17,6 +17,8 @@ const NODE_ENDS_WITHIN: Duration = Duration::from_secs(20);
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 const REDIS_PAUSE: Duration = Duration::from_millis(100);
+/// Of Redis' own defaults: hard limit, soft limit, and for how many seconds.
+const ORDINARY_BUFFER: &str = "33554432 8388608 60";
 const SLOW: Duration = Duration::from_millis(150);
 const FCM_RETRY_AFTER_SECONDS: u64 = 2;
 /// More than arrive during any fault.
@@ -85,7 +87,7 @@ impl Injury {
             // Empty, as it keeps nothing.
             Fault::RedisKill => arena.cluster.redis.restart().await?,
             Fault::RedisFreeze => arena.cluster.redis.process.signal(Signal::Cont)?,
-            Fault::RedisTinyBuffer => set_subscriber_buffer(arena, "33554432 8388608 60").await?,
+            Fault::RedisTinyBuffer => set_subscriber_buffer(arena, ORDINARY_BUFFER).await?,
             Fault::PostgresCrash => arena.cluster.postgres.restart().await?,
             Fault::PostgresFreeze => drop(self.frozen),
             Fault::FcmQuota | Fault::FcmUnavailable | Fault::FcmHangs | Fault::FcmDropsAnswers => {
@@ -97,6 +99,31 @@ impl Injury {
         }
         Ok(())
     }
+}
+
+/// After something could not be broken or healed: as if nothing had ever been broken.
+pub async fn heal_everything(arena: &mut Arena) -> anyhow::Result<()> {
+    for way in arena.doors.iter().chain(&arena.to_redis) {
+        way.set(Weather::Clear);
+    }
+    for way in &arena.to_postgres {
+        way.set(arena.postgres_weather);
+    }
+    arena.cluster.fcm.end_replies();
+    arena.cluster.redis.process.signal(Signal::Cont)?;
+    if !arena.cluster.redis.process.is_running() {
+        arena.cluster.redis.restart().await?;
+    }
+    if !arena.cluster.postgres.process.is_running() {
+        arena.cluster.postgres.restart().await?;
+    }
+    for node in 0..arena.cluster.nodes.len() {
+        arena.cluster.nodes[node].process.signal(Signal::Cont)?;
+        if !arena.cluster.nodes[node].process.is_running() {
+            arena.restart_node(node).await?;
+        }
+    }
+    set_subscriber_buffer(arena, ORDINARY_BUFFER).await
 }
 
 fn spoil(proxy: &Proxy, wire: Wire, byte: usize) {

@@ -17,7 +17,7 @@ use crate::generator::Generator;
 use crate::growth::{self, Growth};
 use crate::history::{Millis, Record, Recorder, now};
 use crate::injuries;
-use crate::nemesis::{self, Plan, Strike};
+use crate::nemesis::{self, Plan, Rage};
 use crate::options::Options;
 use crate::promptness;
 use crate::report::{self, Report};
@@ -79,10 +79,10 @@ async fn weather_the_storm(
     let breaking = async {
         sleep(warm_up).await;
         let (before, struck_from) = (growth::holdings(arena).await?, now());
-        let strikes = nemesis::rage(arena, &mut plan, &mut rng, end).await?;
-        anyhow::Ok((before, struck_from, strikes))
+        let rage = nemesis::rage(arena, &mut plan, &mut rng, end).await?;
+        anyhow::Ok((before, struck_from, rage))
     };
-    let ((before, struck_from, strikes), ()) = tokio::try_join!(breaking, generator.run(storm))?;
+    let ((before, struck_from, rage), ()) = tokio::try_join!(breaking, generator.run(storm))?;
 
     world.phase.send_replace(Phase::Calm);
     let parties: Vec<Party> = users.iter().map(Party::from).collect();
@@ -111,13 +111,13 @@ async fn weather_the_storm(
         recalled_at,
         overdue_after_healing,
     };
-    Ok((report(options, &evidence, &strikes, (growth, unwell), [began_at, struck_from]), records))
+    Ok((report(options, &evidence, rage, (growth, unwell), [began_at, struck_from]), records))
 }
 
 fn report(
     options: &Options,
     evidence: &Evidence<'_>,
-    strikes: &[Strike],
+    rage: Rage,
     (growth, unwell): (Growth, Vec<String>),
     [began_at, struck_from]: [Millis; 2],
 ) -> Report {
@@ -131,9 +131,10 @@ fn report(
         command: report::command(options),
         healthy: promptness::healthy(evidence, began_at, struck_from),
         findings: checker::judge(evidence),
-        bearings: promptness::bearings(evidence, strikes, options.patience),
+        bearings: promptness::bearings(evidence, &rage.strikes, options.patience),
         growth,
         unwell,
+        troubles: rage.troubles,
     }
 }
 
