@@ -308,6 +308,8 @@ mod tests {
             ("[delivery]\nsweep_interval_ms = 5000", "delivery.sweep_interval_ms"),
             ("[delivery]\nreconcile_interval_ms = 0", "delivery.reconcile_interval_ms"),
             ("[delivery]\nretention_hours = 0", "delivery.retention_hours"),
+            ("[delivery]\nkept_events_per_user_max = 10", "delivery.kept_events_per_user_max"),
+            ("[redis]\nsentinels = [\"one:26379\"]", "redis.sentinels"),
             ("[delivery]\nclaim_lease_ms = 500", "delivery.claim_lease_ms"),
             ("[delivery.push]\ncoalesce_window_ms = 60001", "delivery.push.coalesce_window_ms"),
             ("[delivery.push]\nbackoff_first_ms = 700000", "delivery.push.backoff_first_ms"),

@@ -69,10 +69,14 @@ impl Watch {
         self.takeovers.load(Ordering::SeqCst)
     }
 
-    /// Resolves when there is something that the other nodes should hear, and its own connections: which server
-    /// is the newest.
-    pub async fn news(&self) -> Option<Lineage> {
+    /// Resolves when there is something that the other nodes should hear, and this one's connections.
+    pub async fn news(&self) {
         self.news.notified().await;
+    }
+
+    /// The newest server of its line that this node has seen or heard of.
+    #[must_use]
+    pub fn newest(&self) -> Option<Lineage> {
         self.state.lock().newest
     }
 
@@ -195,7 +199,8 @@ mod tests {
         let mut connection = connect().await;
         let watch = Watch::default();
         watch.enter(&mut connection).await.unwrap();
-        let own = watch.news().await.unwrap();
+        watch.news().await;
+        let own = watch.newest().unwrap();
         assert!(!watch.is_outdated(Duration::from_hours(1)));
 
         watch.hear(own);
@@ -208,6 +213,7 @@ mod tests {
 
         // Who is behind is told.
         watch.hear(own);
-        assert_eq!(watch.news().await, Some(newer));
+        watch.news().await;
+        assert_eq!(watch.newest(), Some(newer));
     }
 }

@@ -9,6 +9,8 @@ use crate::delivery::membership::{Control, Membership};
 use crate::delivery::registry::Registry;
 use crate::shutdown::Shutdown;
 
+/// The broker may lose what is said.
+const SAY_AGAIN: Duration = Duration::from_secs(15);
 /// Each connection asks Postgres one question: so many at once ...
 const CONNECTIONS_AT_ONCE: usize = 100;
 /// ... and then a pause, for a server that has just begun.
@@ -21,9 +23,15 @@ pub async fn watch(
     registry: Arc<Registry>,
     shutdown: Shutdown,
 ) {
-    while let Some(news) = shutdown.unless_stopped(database.news()).await {
-        if let Some(server) = news {
+    // Cancel-safe: a lost notification is repeated by the timer, except for the connections, which look by themselves
+    // at their next tick.
+    let news = || tokio::time::timeout(SAY_AGAIN, database.news());
+    while let Some(woken) = shutdown.unless_stopped(news()).await {
+        if let Some(server) = database.newest() {
             membership.broadcast(&Control::DatabaseSeen(server)).await;
+        }
+        if woken.is_err() {
+            continue;
         }
         for some in registry.all().chunks(CONNECTIONS_AT_ONCE) {
             for mailbox in some {

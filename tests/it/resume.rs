@@ -103,8 +103,9 @@ async fn a_long_absence_is_replayed_page_by_page_or_answered_with_resync() {
         absent.close().await;
     }
 
-    let generous = ("FANLIGHT__DELIVERY__REPLAY_EVENTS_MAX".to_owned(), (2 * BACKLOG).to_string());
-    stage.cluster.nodes[1].restart(&[generous]).await.unwrap();
+    let generous = ["REPLAY_EVENTS_MAX", "KEPT_EVENTS_PER_USER_MAX"]
+        .map(|key| (format!("FANLIGHT__DELIVERY__{key}"), (2 * BACKLOG).to_string()));
+    stage.cluster.nodes[1].restart(&generous).await.unwrap();
     stage.connect(&stage.bob, 1, &format!("since={BACKLOG}")).await.close().await;
     let pid = stage.cluster.nodes[1].process.pid();
     let before = resident_kib(pid);

@@ -213,10 +213,9 @@ async fn an_event_that_is_committed_late_is_not_skipped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_lacks_the_last_commits_is_found_out() {
     let mut stage = Stage::set_patient().await;
-    let state = &stage.cluster.state;
     stage.ann_sets(0, "BUSY").await;
     stage.ann_sets(0, "AVAILABLE").await;
-    stage.cluster.postgres.back_up(state, "standby").await.unwrap();
+    stage.cluster.postgres.back_up(&stage.cluster.state, "standby").await.unwrap();
     let v1 = [("sec-websocket-protocol", "fanlight.v1")];
     let v1_socket = async |client: &Client, node: String, seen: serde_json::Value| {
         let mut socket = Socket::open(&format!("{node}/ws"), &v1).await;
@@ -235,7 +234,7 @@ async fn a_standby_that_lacks_the_last_commits_is_found_out() {
     }
 
     stage.cluster.postgres.crash().await.unwrap();
-    let standby = stage.cluster.postgres.stand_in(state, "standby", None).await.unwrap();
+    let standby = stage.cluster.postgres.stand_in(&stage.cluster.state, "standby", None).await.unwrap();
     stage.cluster.postgres = standby;
     let node = stage.ann.at(&stage.node(0));
     // Nobody takes a server in recovery for the database, though it answers.
@@ -253,11 +252,12 @@ async fn a_standby_that_lacks_the_last_commits_is_found_out() {
     // Who was connected is told, or sent to resume.
     let (code, _) = connected.expect_close().await;
     assert_eq!(code, 1012);
-    let (mut lost, welcome) = v1_socket(&stage.bob, stage.node(2), json!({"since": 6, "epoch": epoch})).await;
+    let (mut astray, welcome) =
+        v1_socket(&stage.bob, stage.node(2), json!({"since": 6, "epoch": epoch})).await;
     assert_ne!(welcome["epoch"], epoch);
     let last = stage.outcomes(&stage.bob).await.last().unwrap().0;
     let resync = json!({"type": "RESYNC", "reason": "another_past", "fromSeq": last});
-    assert_eq!(lost.expect_event("RESYNC").await, resync);
+    assert_eq!(astray.expect_event("RESYNC").await, resync);
     // Who has seen only what both pasts share misses nothing.
     let (mut shared, _) = v1_socket(&stage.bob, stage.node(2), json!({"since": 3, "epoch": epoch})).await;
     for expected in 4..=last {
@@ -271,10 +271,10 @@ async fn a_standby_that_lacks_the_last_commits_is_found_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_was_replaced_and_does_not_know_it_is_not_used_any_more() {
     let mut stage = Stage::set_patient().await;
-    let state = &stage.cluster.state;
-    stage.cluster.postgres.back_up(state, "standby").await.unwrap();
+    stage.cluster.postgres.back_up(&stage.cluster.state, "standby").await.unwrap();
     let port = ports::free().unwrap();
-    let promoted = stage.cluster.postgres.stand_in(state, "standby", Some(port)).await.unwrap();
+    let promoted =
+        stage.cluster.postgres.stand_in(&stage.cluster.state, "standby", Some(port)).await.unwrap();
     let pool = sqlx::PgPool::connect(&promoted.url("fanlight")).await.unwrap();
     sqlx::query("SELECT pg_promote()").execute(&pool).await.unwrap();
     let change = async |stage: &Stage, node: usize| {

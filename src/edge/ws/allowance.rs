@@ -1,7 +1,7 @@
 //! How much a client may send: messages, pings, bytes.
 //!
-//! Three token buckets: each refills with time and holds at most a burst. What we asked for (the pong to our ping)
-//! costs its bytes only.
+//! Three token buckets: each refills with time and holds at most a burst. What we asked for (the pong to our ping,
+//! the `ACK` of an event) costs its bytes only.
 
 use tokio::time::Instant;
 
@@ -58,6 +58,11 @@ impl Allowance {
         };
         let bytes = u32::try_from(bytes + FRAME_HEADER_BYTES).unwrap_or(u32::MAX);
         self.messages.take(u32::from(!is_answer)) && self.pings.take(pings) && self.bytes.take(bytes)
+    }
+
+    /// The message just paid for was an answer after all.
+    pub fn give_back_message(&mut self) {
+        self.messages.left += 1.0;
     }
 }
 

@@ -165,7 +165,10 @@ impl Session {
                 vec![Action::Renew { auth, answer: Reply::Ok { r#ref: reference }.frame() }]
             }
             Ok(Command::Ack { seq }) if (0..=self.sent_seq).contains(&seq) => {
-                self.confirm(seq).map(Action::Confirm).into_iter().collect()
+                let Some(seq) = self.confirm(seq) else { return Vec::new() };
+                // We asked for it: there are no more of these than events.
+                self.allowance.give_back_message();
+                vec![Action::Confirm(seq)]
             }
             Ok(Command::Ack { .. }) => {
                 let message = "ACK names a seq that was not sent on this connection".into();
@@ -335,6 +338,21 @@ mod tests {
             }
         }
         assert_eq!(now, start + Duration::from_secs(900));
+    }
+
+    #[test]
+    fn who_confirms_each_event_is_no_flood_and_who_repeats_himself_is() {
+        let ack = |seq: i64| Message::Text(format!(r#"{{"type":"ACK","seq":{seq}}}"#).into());
+        let (mut diligent, now) = session(Receipt::Ack);
+        for seq in 1..=i64::from(RULES.rates.messages.burst) + 2 {
+            diligent.wrote(seq, now);
+            assert_eq!(diligent.on_message(ack(seq), now), [Action::Confirm(seq)]);
+        }
+        let (mut repeating, now) = session(Receipt::Ack);
+        for _ in 0..RULES.rates.messages.burst {
+            assert_eq!(repeating.on_message(ack(0), now), []);
+        }
+        assert_eq!(repeating.on_message(ack(0), now), [Action::Close(Closing::RateLimited)]);
     }
 
     #[test]
