@@ -6,18 +6,9 @@
 
 pub use switch::{drops_message, leaves_gaps, repeats_at_seam, settles_before_write, skip_older};
 
-/// Which look of the sweeper claims: each remembers by itself how far it has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    Route,
-    Push,
-}
-
 #[cfg(not(feature = "seeded-bugs"))]
 mod switch {
     use uuid::Uuid;
-
-    use super::Look;
 
     /// Whether a message that Redis brought is lost.
     pub const fn drops_message() -> bool {
@@ -39,8 +30,8 @@ mod switch {
         false
     }
 
-    /// Leaves of what was claimed only what is newer than everything claimed before.
-    pub fn skip_older<T>(_look: Look, _claimed: &mut Vec<T>, _id: impl Fn(&T) -> Uuid + Copy) {}
+    /// Leaves, of what a look of the sweeper has claimed, only what is newer than everything that any look has.
+    pub fn skip_older<T>(_claimed: &mut Vec<T>, _id: impl Fn(&T) -> Uuid + Copy) {}
 }
 
 #[cfg(feature = "seeded-bugs")]
@@ -50,8 +41,6 @@ mod switch {
 
     use parking_lot::Mutex;
     use uuid::Uuid;
-
-    use super::Look;
 
     const EVERY: u64 = 1_000;
 
@@ -97,14 +86,13 @@ mod switch {
         chosen() == Some(Bug::RepeatAtSeam)
     }
 
-    pub fn skip_older<T>(look: Look, claimed: &mut Vec<T>, id: impl Fn(&T) -> Uuid + Copy) {
-        static LAST_SEEN: Mutex<[Uuid; 2]> = Mutex::new([Uuid::nil(); 2]);
+    pub fn skip_older<T>(claimed: &mut Vec<T>, id: impl Fn(&T) -> Uuid + Copy) {
+        static LAST_SEEN: Mutex<Uuid> = Mutex::new(Uuid::nil());
         if chosen() != Some(Bug::PollById) {
             return;
         }
         let mut last_seen = LAST_SEEN.lock();
-        let last = &mut last_seen[look as usize];
-        claimed.retain(|event| id(event) > *last);
-        *last = claimed.iter().map(id).max().unwrap_or(*last).max(*last);
+        claimed.retain(|event| id(event) > *last_seen);
+        *last_seen = claimed.iter().map(id).max().unwrap_or(*last_seen);
     }
 }

@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::people;
 use fanlight::shutdown::Shutdown;
+use futures_util::future::try_join_all;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Weather};
 use crate::users::{self, User};
 
 /// Longer than any run.
@@ -30,12 +31,14 @@ pub struct Arena {
     /// Ours, past the proxies.
     pub pool: PgPool,
     pub tasks: Shutdown,
+    /// What the ways to Postgres are like while nothing is broken.
+    pub postgres_weather: Weather,
     seeded_bug: Option<String>,
 }
 
 impl Arena {
     /// Starts three nodes that reach everything through proxies.
-    pub async fn start(seeded_bug: Option<String>) -> anyhow::Result<Self> {
+    pub async fn start(seeded_bug: Option<String>, postgres_delay: Duration) -> anyhow::Result<Self> {
         let binary: PathBuf = std::env::current_exe().context("cannot tell which program this is")?;
         let cluster = Cluster::start(ClusterOptions::scratch(binary)).await?;
         let tasks = Shutdown::new();
@@ -52,15 +55,27 @@ impl Arena {
             .acquire_timeout(ASK_POSTGRES_WITHIN)
             .connect(&cluster.postgres_url())
             .await?;
-        let mut arena = Self { doors, to_redis, to_postgres, cluster, pool, tasks, seeded_bug };
-        for node in 0..arena.cluster.nodes.len() {
-            arena.restart_node(node).await?;
+        let postgres_weather =
+            if postgres_delay.is_zero() { Weather::Clear } else { Weather::Slow(postgres_delay) };
+        for way in &to_postgres {
+            way.set(postgres_weather);
         }
+        let mut arena =
+            Self { doors, to_redis, to_postgres, cluster, pool, tasks, postgres_weather, seeded_bug };
+        let env =
+            (0..arena.to_redis.len()).map(|node| arena.node_env(node)).collect::<anyhow::Result<Vec<_>>>()?;
+        let restarts = arena.cluster.nodes.iter_mut().zip(&env).map(|(node, env)| node.restart(env));
+        try_join_all(restarts).await?;
         Ok(arena)
     }
 
     /// Starts a node again, on its ways through the proxies.
     pub async fn restart_node(&mut self, node: usize) -> anyhow::Result<()> {
+        let env = self.node_env(node)?;
+        self.cluster.nodes[node].restart(&env).await
+    }
+
+    fn node_env(&self, node: usize) -> anyhow::Result<Vec<(String, String)>> {
         let redis = format!("redis://{}/", self.to_redis[node].address());
         let direct = address(&self.cluster.postgres_url())?.to_string();
         let postgres =
@@ -72,7 +87,7 @@ impl Arena {
         if let Some(bug) = &self.seeded_bug {
             env.push(("FANLIGHT_SEEDED_BUG".to_owned(), bug.clone()));
         }
-        self.cluster.nodes[node].restart(&env).await
+        Ok(env)
     }
 
     /// Makes couples with phones.

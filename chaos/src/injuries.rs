@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use fanlight::dev::fcm::{Code, Cut, Latency, OauthScript, ReplyScript, RetryAfter, Script};
 use fanlight::dev::postgres::Frozen;
 use fanlight::dev::process::Signal;
+use tokio::time::{Instant, sleep};
 
 use crate::arena::Arena;
 use crate::faults::{Fault, Wire};
@@ -14,7 +15,10 @@ use crate::proxy::{Proxy, Weather};
 const NODE_ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// `HAProxy` looks twice a second: the next node leaves only when the last one is back in the round.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
-const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+const REDIS_PAUSE: Duration = Duration::from_millis(100);
+/// Of Redis' own defaults: hard limit, soft limit, and for how many seconds.
+const ORDINARY_BUFFER: &str = "33554432 8388608 60";
 const SLOW: Duration = Duration::from_millis(150);
 const FCM_RETRY_AFTER_SECONDS: u64 = 2;
 /// More than arrive during any fault.
@@ -83,7 +87,7 @@ impl Injury {
             // Empty, as it keeps nothing.
             Fault::RedisKill => arena.cluster.redis.restart().await?,
             Fault::RedisFreeze => arena.cluster.redis.process.signal(Signal::Cont)?,
-            Fault::RedisTinyBuffer => set_subscriber_buffer(arena, "33554432 8388608 60").await?,
+            Fault::RedisTinyBuffer => set_subscriber_buffer(arena, ORDINARY_BUFFER).await?,
             Fault::PostgresCrash => arena.cluster.postgres.restart().await?,
             Fault::PostgresFreeze => drop(self.frozen),
             Fault::FcmQuota | Fault::FcmUnavailable | Fault::FcmHangs | Fault::FcmDropsAnswers => {
@@ -91,10 +95,35 @@ impl Injury {
             }
             Fault::Clients(_) => arena.doors.iter().for_each(|door| door.set(Weather::Clear)),
             Fault::Redis(_) => arena.to_redis[self.node].set(Weather::Clear),
-            Fault::Postgres(_) => arena.to_postgres[self.node].set(Weather::Clear),
+            Fault::Postgres(_) => arena.to_postgres[self.node].set(arena.postgres_weather),
         }
         Ok(())
     }
+}
+
+/// After something could not be broken or healed: as if nothing had ever been broken.
+pub async fn heal_everything(arena: &mut Arena) -> anyhow::Result<()> {
+    for way in arena.doors.iter().chain(&arena.to_redis) {
+        way.set(Weather::Clear);
+    }
+    for way in &arena.to_postgres {
+        way.set(arena.postgres_weather);
+    }
+    arena.cluster.fcm.end_replies();
+    arena.cluster.redis.process.signal(Signal::Cont)?;
+    if !arena.cluster.redis.process.is_running() {
+        arena.cluster.redis.restart().await?;
+    }
+    if !arena.cluster.postgres.process.is_running() {
+        arena.cluster.postgres.restart().await?;
+    }
+    for node in 0..arena.cluster.nodes.len() {
+        arena.cluster.nodes[node].process.signal(Signal::Cont)?;
+        if !arena.cluster.nodes[node].process.is_running() {
+            arena.restart_node(node).await?;
+        }
+    }
+    set_subscriber_buffer(arena, ORDINARY_BUFFER).await
 }
 
 fn spoil(proxy: &Proxy, wire: Wire, byte: usize) {
@@ -113,7 +142,7 @@ async fn restart_all(arena: &mut Arena) -> anyhow::Result<()> {
         process.signal(Signal::Term)?;
         anyhow::ensure!(process.ended(NODE_ENDS_WITHIN).await, "node {node} does not leave");
         arena.restart_node(node).await?;
-        tokio::time::sleep(NOTICED_WITHIN).await;
+        sleep(NOTICED_WITHIN).await;
     }
     Ok(())
 }
@@ -132,13 +161,21 @@ async fn set_subscriber_buffer(arena: &Arena, limits: &str) -> anyhow::Result<()
     redis_command(arena, redis::cmd("CONFIG").arg("SET").arg("client-output-buffer-limit").arg(value)).await
 }
 
+/// Tells Redis; again, if it does not answer at once on a busy machine.
 async fn redis_command(arena: &Arena, command: &redis::Cmd) -> anyhow::Result<()> {
     let client = redis::Client::open(arena.cluster.redis.url())?;
-    let asked = async {
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        command.query_async::<()>(&mut connection).await
-    };
-    Ok(tokio::time::timeout(REDIS_ANSWERS_WITHIN, asked).await.context("Redis does not answer")??)
+    let deadline = Instant::now() + REDIS_ANSWERS_WITHIN;
+    loop {
+        let asked = async {
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            command.query_async::<()>(&mut connection).await
+        };
+        match asked.await {
+            Err(error) if Instant::now() >= deadline => return Err(error).context("Redis does not answer"),
+            Err(_) => sleep(REDIS_PAUSE).await,
+            Ok(()) => return Ok(()),
+        }
+    }
 }
 
 fn every_reply() -> ReplyScript {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::arena::Arena;
 use crate::faults::Fault;
 use crate::history::{Millis, now};
-use crate::injuries::{Injury, strike};
+use crate::injuries::{Injury, heal_everything, strike};
 
 const HOLD_SECONDS: (f64, f64) = (3.0, 7.0);
 /// After each, so that what was late can be told from what comes next.
@@ -60,24 +60,38 @@ impl Iterator for Plan {
     }
 }
 
+/// What was done, and what could not be.
+#[derive(Debug, Default)]
+pub struct Rage {
+    pub strikes: Vec<Strike>,
+    pub troubles: Vec<String>,
+}
+
 /// Breaks and heals until `end`.
 pub async fn rage(
     arena: &mut Arena,
     plan: &mut Plan,
     rng: &mut fastrand::Rng,
     end: Instant,
-) -> anyhow::Result<Vec<Strike>> {
-    let mut strikes = Vec::new();
+) -> anyhow::Result<Rage> {
+    let mut rage = Rage::default();
     for faults in plan {
         let (shortest, longest) = HOLD_SECONDS;
         let hold = Duration::from_secs_f64(shortest + rng.f64() * (longest - shortest));
         if Instant::now() + hold + REST > end {
             break;
         }
-        strikes.push(once(arena, faults, rng, hold).await?);
+        let names: Vec<String> = faults.iter().map(|fault| fault.name()).collect();
+        match once(arena, faults, rng, hold).await {
+            Ok(strike) => rage.strikes.push(strike),
+            Err(error) => {
+                rage.troubles.push(format!("{}: {error:#}", names.join(" + ")));
+                heal_everything(arena).await?;
+            }
+        }
         sleep(REST).await;
     }
-    Ok(strikes)
+    Ok(rage)
 }
 
 async fn once(

@@ -31,6 +31,12 @@ pub struct Options {
     /// By how much a busy machine may miss the promptness goals; what must never happen must never happen.
     #[arg(long, value_name = "FACTOR", default_value_t = 1)]
     pub patience: u32,
+    /// How many seconds nothing is broken at first; what is measured then is the baseline.
+    #[arg(long, value_name = "SECONDS", default_value_t = 8)]
+    pub warm_up: u64,
+    /// By how much every word between a node and Postgres is late, all the time.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub postgres_delay_ms: u64,
     /// How many seconds after the healing everything that can be settled must be.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub settled_within: u64,

@@ -34,6 +34,8 @@ pub struct Report {
     pub growth: Growth,
     /// The nodes that do not reach all their stores although everything has healed.
     pub unwell: Vec<String>,
+    /// What could not be broken, or not be healed.
+    pub troubles: Vec<String>,
 }
 
 impl Report {
@@ -43,6 +45,7 @@ impl Report {
             && self.bearings.iter().all(|bearing| bearing.within_goals)
             && self.growth.grown.is_empty()
             && self.unwell.is_empty()
+            && self.troubles.is_empty()
     }
 }
 
@@ -123,10 +126,13 @@ fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
     write_findings(text, &report.findings)?;
     write_bearings(text, report)?;
     write_growth(text, &report.growth)?;
-    if report.unwell.is_empty() {
-        return Ok(());
+    for node in &report.unwell {
+        writeln!(text, "* Not well in the end: {node}")?;
     }
-    writeln!(text, "\nNot well in the end: {}.", report.unwell.join(", "))
+    for trouble in &report.troubles {
+        writeln!(text, "* Could not be broken, or not be healed: {trouble}")?;
+    }
+    Ok(())
 }
 
 fn write_findings(text: &mut String, findings: &Findings) -> std::fmt::Result {

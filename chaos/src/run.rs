@@ -17,15 +17,13 @@ use crate::generator::Generator;
 use crate::growth::{self, Growth};
 use crate::history::{Millis, Record, Recorder, now};
 use crate::injuries;
-use crate::nemesis::{self, Plan, Strike};
+use crate::nemesis::{self, Plan, Rage};
 use crate::options::Options;
 use crate::promptness;
 use crate::report::{self, Report};
 use crate::truth;
 use crate::users::User;
 
-/// Before anything is broken: what is measured then is the baseline.
-const WARM_UP: Duration = Duration::from_secs(8);
 const CLIENTS_END_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(200);
 /// jemalloc gives back what it does not need after ten seconds.
@@ -39,7 +37,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     ensure!(options.users >= 2 && options.users.is_multiple_of(2), "--users must be even, and at least 2");
     ensure!(options.rate > 0.0 && options.minutes > 0.0, "--rate and --minutes must be more than 0");
     let mut rng = fastrand::Rng::with_seed(options.seed);
-    let mut arena = Arena::start(options.bug()).await?;
+    let mut arena = Arena::start(options.bug(), Duration::from_millis(options.postgres_delay_ms)).await?;
     injuries::ordinary_fcm(&arena);
     let users = Arc::new(arena.people(options.users, &mut rng).await?);
     let result = weather_the_storm(options, &mut arena, &users, rng).await;
@@ -60,7 +58,8 @@ async fn weather_the_storm(
     users: &Arc<Vec<User>>,
     mut rng: fastrand::Rng,
 ) -> anyhow::Result<Outcome> {
-    let storm = WARM_UP + Duration::from_secs_f64(options.minutes * 60.0);
+    let warm_up = Duration::from_secs(options.warm_up);
+    let storm = warm_up + Duration::from_secs_f64(options.minutes * 60.0);
     let end = Instant::now() + storm;
     let began_at = now();
     let world = Arc::new(World {
@@ -78,12 +77,12 @@ async fn weather_the_storm(
     let generator = Generator { world: world_, users: users_, rng: rng.fork(), changes_per_second };
     let mut plan = Plan::new(rng.fork(), options.faults(), !options.no_pairs);
     let breaking = async {
-        sleep(WARM_UP).await;
+        sleep(warm_up).await;
         let (before, struck_from) = (growth::holdings(arena).await?, now());
-        let strikes = nemesis::rage(arena, &mut plan, &mut rng, end).await?;
-        anyhow::Ok((before, struck_from, strikes))
+        let rage = nemesis::rage(arena, &mut plan, &mut rng, end).await?;
+        anyhow::Ok((before, struck_from, rage))
     };
-    let ((before, struck_from, strikes), ()) = tokio::try_join!(breaking, generator.run(storm))?;
+    let ((before, struck_from, rage), ()) = tokio::try_join!(breaking, generator.run(storm))?;
 
     world.phase.send_replace(Phase::Calm);
     let parties: Vec<Party> = users.iter().map(Party::from).collect();
@@ -112,13 +111,13 @@ async fn weather_the_storm(
         recalled_at,
         overdue_after_healing,
     };
-    Ok((report(options, &evidence, &strikes, (growth, unwell), [began_at, struck_from]), records))
+    Ok((report(options, &evidence, rage, (growth, unwell), [began_at, struck_from]), records))
 }
 
 fn report(
     options: &Options,
     evidence: &Evidence<'_>,
-    strikes: &[Strike],
+    rage: Rage,
     (growth, unwell): (Growth, Vec<String>),
     [began_at, struck_from]: [Millis; 2],
 ) -> Report {
@@ -132,9 +131,10 @@ fn report(
         command: report::command(options),
         healthy: promptness::healthy(evidence, began_at, struck_from),
         findings: checker::judge(evidence),
-        bearings: promptness::bearings(evidence, strikes, options.patience),
+        bearings: promptness::bearings(evidence, &rage.strikes, options.patience),
         growth,
         unwell,
+        troubles: rage.troubles,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The checker, briefly: a few faults in a fixed order are borne, and each seeded mistake is found.
+//! The checker, briefly: a few faults in an order of one seed are borne, and each seeded mistake is found.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -32,7 +32,8 @@ fn a_short_storm_breaks_no_promise() {
 
 #[cfg(feature = "seeded-bugs")]
 #[test]
+#[ignore = "takes four minutes; for whoever changes the checker: cargo test -p chaos --features seeded-bugs -- --ignored"]
 fn every_seeded_mistake_is_found() {
     let _turn = TURN.lock();
-    run(&["--minutes", "0.3", "--rate", "30", "--settled-within", "15", "--self-test"]);
+    run(&["--minutes", "0.25", "--warm-up", "3", "--rate", "30", "--settled-within", "12", "--self-test"]);
 }

@@ -20,7 +20,7 @@ use crate::delivery::outcome::Settled;
 use crate::delivery::route::{Route, Sighting};
 use crate::failpoint;
 use crate::ports::broker::Envelope;
-use crate::seeded_bug::{self, Look};
+use crate::seeded_bug;
 use crate::shutdown::Shutdown;
 
 const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
@@ -59,7 +59,7 @@ impl Sweeper {
         let mut events = within_deadline(claim).await?;
         let found = Found::new(events.len(), limit as usize);
         metrics::counter!("fanlight_events_swept_total", "step" => "route").increment(events.len() as u64);
-        seeded_bug::skip_older(Look::Route, &mut events, |event| event.id.0);
+        seeded_bug::skip_older(&mut events, |event| event.id.0);
         // A claim returns its rows in no order; each user's must go out in theirs.
         events.sort_by_key(|event| (event.user, event.seq));
         let batch: Vec<Committed> = events.iter().map(committed).collect();
@@ -86,7 +86,7 @@ impl Sweeper {
         let mut events = within_deadline(claim).await?;
         let found = Found::new(events.len(), limit);
         metrics::counter!("fanlight_events_swept_total", "step" => "push").increment(events.len() as u64);
-        seeded_bug::skip_older(Look::Push, &mut events, |event| event.id.0);
+        seeded_bug::skip_older(&mut events, |event| event.id.0);
         for event in events {
             self.fallback.push(event).await;
         }
