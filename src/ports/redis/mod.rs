@@ -13,17 +13,19 @@ use std::time::{Duration, Instant};
 
 use bb8_redis::bb8;
 use redis::aio::{ConnectionManager, MultiplexedConnection};
-use redis::{ConnectionInfo, ErrorKind, RedisError, ServerErrorKind};
+use redis::{ConnectionInfo, RedisError};
 use tokio::sync::{Notify, watch};
 
 mod breaker;
 mod config;
+mod failure;
 mod server;
 #[cfg(test)]
 mod tests;
 
 use breaker::Breaker;
 pub use config::Config;
+pub use failure::RedisFailure;
 use server::{Locator, Server};
 
 /// Begins every script that says who is connected.
@@ -35,27 +37,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// The sentinels are asked side by side; one that hangs takes a second and a half.
 const LOOK_DEADLINE: Duration = Duration::from_secs(5);
-
-#[derive(Debug, thiserror::Error)]
-pub enum RedisFailure {
-    #[error("the sentinels have named no master yet")]
-    NoServer,
-    #[error("no answer within the deadline")]
-    Deadline,
-    #[error("not asked, because it failed a moment ago")]
-    BreakerOpen,
-    #[error("no connection was free within the deadline")]
-    PoolExhausted,
-    #[error(transparent)]
-    Redis(#[from] RedisError),
-}
-
-impl RedisFailure {
-    /// Whether the server refused because it only follows another one.
-    fn is_of_a_follower(&self) -> bool {
-        matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly))
-    }
-}
 
 /// Cheap to clone; all clones share one connection and one breaker.
 #[derive(Clone)]
