@@ -1,10 +1,11 @@
-//! How to reach Redis, and how long to wait for it.
+//! The settings of the connection to Redis.
 
 use anyhow::bail;
+use redis::ConnectionAddr;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::server;
+use super::server::parse;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,7 +38,7 @@ impl Config {
         if self.key_prefix.is_empty() || self.key_prefix.contains([':', ' ', '\n']) {
             bail!("redis.key_prefix must be a word without colons and spaces");
         }
-        server::check(self)?;
+        check_servers(self)?;
         if self.command_timeout_ms == 0 || self.connect_timeout_ms == 0 {
             bail!("redis.command_timeout_ms and redis.connect_timeout_ms must be at least 1");
         }
@@ -55,4 +56,33 @@ impl Config {
     pub fn stall_ms(&self) -> u64 {
         self.lease_ms / 2
     }
+}
+
+/// Refuses addresses that contradict each other.
+fn check_servers(config: &Config) -> anyhow::Result<()> {
+    // What is wrong with a URL is not repeated: it may hold a password.
+    let Ok(server) = parse(&config.url) else { bail!("redis.url is not a URL of Redis") };
+    if config.sentinels.is_empty() {
+        return Ok(());
+    }
+    if config.sentinel_master.is_empty() || config.sentinel_master.contains(char::is_whitespace) {
+        bail!("redis.sentinel_master must be the name that redis.sentinels have for the master");
+    }
+    if matches!(server.addr(), ConnectionAddr::Unix(_)) {
+        bail!("redis.url must not be a unix socket: redis.sentinels name the master's host");
+    }
+    let mut known: Vec<ConnectionAddr> = Vec::new();
+    for url in &config.sentinels {
+        let Ok(sentinel) = parse(url) else { bail!("redis.sentinels holds what is not a URL of Redis") };
+        if sentinel.redis_settings().db() != 0 {
+            bail!(
+                "redis.sentinels must not name a database: a sentinel has none, redis.url says which one to use"
+            );
+        }
+        if known.contains(sentinel.addr()) {
+            bail!("redis.sentinels names {} twice", sentinel.addr());
+        }
+        known.push(sentinel.addr().clone());
+    }
+    Ok(())
 }

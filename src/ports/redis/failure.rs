@@ -1,4 +1,4 @@
-//! Why Redis did not do what it was asked.
+//! Why a command has no answer.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
