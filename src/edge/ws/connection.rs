@@ -14,6 +14,7 @@ use crate::delivery::mailbox::{Farewell, Mail, Mailbox, Numbered};
 use crate::delivery::outbox::{Cursor, Position};
 use crate::delivery::settlement;
 use crate::domain::random;
+use crate::edge::ws::admission::Slot;
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::protocol::{Auth, Reply, ResyncReason, WelcomeLimits};
 use crate::edge::ws::replay::Start;
@@ -43,6 +44,8 @@ pub enum Never {}
 
 pub struct Connection<'a, W> {
     pub sockets: &'a Sockets,
+    /// Held while it is one of those that begin.
+    pub beginning: Option<Slot>,
     pub mailbox: &'a Arc<Mailbox>,
     pub session: Session,
     pub writer: &'a mut W,
@@ -97,6 +100,8 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         self.takeovers = self.sockets.parts.replay.takeovers();
         let (start, Position { last_seq, epoch, .. }) =
             self.sockets.parts.replay.start(self.mailbox.user, seen).await.map_err(unreadable)?;
+        // Not later: how long the rest takes is the client's doing.
+        self.beginning = None;
         self.epoch = epoch;
         if self.receipt == Receipt::Ack {
             self.write(&self.welcome(last_seq).frame()).await?;
