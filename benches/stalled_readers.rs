@@ -40,8 +40,9 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(8);
 /// Connections that are being opened at once.
 const OPENING: usize = 16;
-/// Until the node is through with what the change of scene caused.
-const QUIET: Duration = Duration::from_secs(3);
+/// A node that uses so little of a second's time is through with what the change of scene caused.
+const QUIET_TICKS: u64 = 5;
+const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// Between two changes of the couples.
 const PACE: Duration = Duration::from_millis(10);
 /// Between two changes of the partners of the thousand.
@@ -145,7 +146,7 @@ impl Bench {
             // Without `since` of what they saw last, they are sent all of it.
             Scene::Stalled => stalled = self.open_all(0).await?,
         }
-        sleep(QUIET).await;
+        self.until_quiet().await?;
         let changing = self.change_for_readers();
         let measuring = self.measure();
         let arrived = tokio::select! {
@@ -154,8 +155,19 @@ impl Bench {
         };
         let rss_mib = rss_mib(self.pid)?;
         drop((crowd, stalled));
-        sleep(QUIET).await;
+        self.until_quiet().await?;
         Ok(Round { arrived, rss_mib })
+    }
+
+    async fn until_quiet(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + QUIET_WITHIN;
+        loop {
+            let before = cpu_ticks(self.pid)?;
+            sleep(Duration::from_secs(1)).await;
+            if cpu_ticks(self.pid)? - before <= QUIET_TICKS || Instant::now() > deadline {
+                return Ok(());
+            }
+        }
     }
 
     /// The thousand, with small buffers.
@@ -217,7 +229,6 @@ impl Bench {
             });
             lanes.push((actor, pending));
         }
-        sleep(QUIET).await;
         let started = Instant::now();
         let calls = lanes.iter().enumerate().map(|(lane, (actor, pending))| async move {
             let mut wire = Wire::connect(self.server, Ipv4Addr::LOCALHOST).await?;
@@ -268,6 +279,16 @@ async fn leave_events(pool: &PgPool, readers: &[Person]) -> anyhow::Result<()> {
     .await?;
     sqlx::query("ANALYZE").execute(pool).await?;
     Ok(())
+}
+
+/// The processor time that a process has used, in hundredths of a second (`proc(5)`).
+fn cpu_ticks(pid: u32) -> anyhow::Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // Behind the name, which may contain anything.
+    let (_, fields) = stat.rsplit_once(')').context("stat")?;
+    let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    let mut next = || times.next().context("stat");
+    Ok(next()?? + next()??)
 }
 
 /// The process's own memory; what it shares with the file cache is not counted.

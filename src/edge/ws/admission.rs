@@ -1,4 +1,4 @@
-//! Which handshakes become connections: so many at a time, so many from one address, so many a second.
+//! Which handshakes become connections: so many at a time, so many at once, so many from one address and a second.
 //!
 //! A refusal is cheaper than a connection, and is decided before a signature is checked, so that a crowd that
 //! comes back, or an attack, cannot take the node from those who are connected. Everybody refused is told
@@ -26,6 +26,8 @@ pub struct Door {
     budget: Arc<Budget>,
     draining: AtomicBool,
     open: AtomicUsize,
+    /// Connections that have shown who they are, and have not learnt yet what they missed.
+    beginning: AtomicUsize,
     addresses: Arc<AddressCounts>,
     /// Those who have not shown a valid token yet.
     strangers: Arc<AddressCounts>,
@@ -42,6 +44,8 @@ pub enum Refusal {
     Full,
     /// What waits for its connections takes as much memory as it may.
     Memory,
+    /// As many are being let in as may be at once: this node is slower than the crowd.
+    Crowd,
     /// Too many came in the last moments.
     Pace,
     /// The address has as many connections as it may.
@@ -58,6 +62,7 @@ impl Refusal {
             Self::Draining => "draining",
             Self::Full => "full",
             Self::Memory => "memory",
+            Self::Crowd => "crowd",
             Self::Pace => "pace",
             Self::Address => "address",
             Self::Strangers => "strangers",
@@ -68,8 +73,10 @@ impl Refusal {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Draining | Refusal::Full | Refusal::Memory | Refusal::Pace => Self::overloaded(),
             Refusal::Address | Refusal::Strangers => Self::come_back_later(ErrorCode::TooManyConnections),
+            Refusal::Draining | Refusal::Full | Refusal::Memory | Refusal::Crowd | Refusal::Pace => {
+                Self::overloaded()
+            }
         }
     }
 }
@@ -83,6 +90,7 @@ impl Door {
             budget,
             draining: AtomicBool::new(false),
             open: AtomicUsize::new(0),
+            beginning: AtomicUsize::new(0),
             addresses: Arc::default(),
             strangers: Arc::default(),
             pace: Mutex::new(pace),
@@ -117,14 +125,16 @@ impl Door {
         if self.budget.is_exhausted() {
             return Err(Refusal::Memory);
         }
-        let place = Place::take(self).ok_or(Refusal::Full)?;
+        let place = Slot::take(self, Count::Open).ok_or(Refusal::Full)?;
+        let beginning = Slot::take(self, Count::Beginning).ok_or(Refusal::Crowd)?;
         let of_address = self.addresses.enter(address, self.config.connections_per_address_max);
         let of_address = of_address.ok_or_else(|| self.refuse_address(address, Refusal::Address))?;
         // Last: who is refused for another reason does not slow down the others.
         if !self.pace.lock().take(Instant::now()) {
             return Err(Refusal::Pace);
         }
-        Ok(Admission { _place: place, _of_address: of_address, stranger: None, address })
+        let beginning = Some(beginning);
+        Ok(Admission { _place: place, _of_address: of_address, beginning, stranger: None, address })
     }
 
     /// A load balancer that is not in `server.trusted_proxies` looks like one client with all connections.
@@ -143,14 +153,16 @@ impl Door {
 
 /// A connection's right to be there, until it is dropped.
 pub struct Admission {
-    _place: Place,
+    _place: Slot,
     _of_address: AddressPlace,
+    beginning: Option<Slot>,
     stranger: Option<AddressPlace>,
     address: IpAddr,
 }
 
 impl Admission {
-    /// Counts the connection among those that have not shown a token.
+    /// Counts the connection among those that have not shown a token. Those are in no hurry, and so do not count
+    /// among those that begin: a few of them would keep everybody out.
     ///
     /// # Errors
     /// When its address has as many of them as it may.
@@ -158,7 +170,13 @@ impl Admission {
         let place = door.strangers.enter(self.address, door.config.unauthenticated_per_address_max);
         let place = place.ok_or_else(|| door.refuse_address(self.address, Refusal::Strangers))?;
         self.stranger = Some(place);
+        self.beginning = None;
         Ok(self)
+    }
+
+    /// What the connection holds until it has begun: drop it then.
+    pub fn take_beginning(&mut self) -> Option<Slot> {
+        self.beginning.take()
     }
 
     /// The client has shown who it is.
@@ -167,20 +185,41 @@ impl Admission {
     }
 }
 
-/// One of the node's connections.
-struct Place(Arc<Door>);
+/// What the node has a bounded number of.
+#[derive(Clone, Copy)]
+enum Count {
+    Open,
+    Beginning,
+}
 
-impl Place {
-    fn take(door: &Arc<Door>) -> Option<Self> {
-        let place = Self(Arc::clone(door));
+/// One of them.
+pub struct Slot {
+    door: Arc<Door>,
+    count: Count,
+}
+
+impl Slot {
+    fn take(door: &Arc<Door>, count: Count) -> Option<Self> {
+        let place = Self { door: Arc::clone(door), count };
+        let max = match count {
+            Count::Open => door.config.connections_max,
+            Count::Beginning => door.config.beginning_max,
+        };
         // Dropping the place gives it back.
-        (door.open.fetch_add(1, Ordering::Relaxed) < door.config.connections_max).then_some(place)
+        (place.taken().fetch_add(1, Ordering::Relaxed) < max).then_some(place)
+    }
+
+    fn taken(&self) -> &AtomicUsize {
+        match self.count {
+            Count::Open => &self.door.open,
+            Count::Beginning => &self.door.beginning,
+        }
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.taken().fetch_sub(1, Ordering::Relaxed);
     }
 }
 

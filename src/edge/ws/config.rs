@@ -52,6 +52,9 @@ pub struct Config {
     pub connections_per_address_max: usize,
     /// Of these, how many may not have shown a valid token yet.
     pub unauthenticated_per_address_max: usize,
+    /// Connections that one node lets in at once: known, but not through with what they missed. Further ones are
+    /// answered 503.
+    pub beginning_max: usize,
     /// Connections that one node takes per second, over time; further ones are answered 503.
     pub handshakes_per_second: u32,
     /// Connections that one node takes at once.
@@ -88,6 +91,7 @@ impl Config {
             self.connections_per_user_max,
             self.connections_per_address_max,
             self.unauthenticated_per_address_max,
+            self.beginning_max,
             self.handshakes_per_second as usize,
             self.handshakes_burst as usize,
         ];

@@ -165,6 +165,7 @@ impl Sockets {
         let session = Session::new(self.rules(), hello.receipt, self.instant_of(&claims), started);
         let mut connection = Connection {
             sockets: self,
+            beginning: admission.take_beginning(),
             mailbox: &mailbox,
             session,
             writer,

@@ -14,6 +14,7 @@ use crate::delivery::mailbox::{Farewell, Mail, Mailbox, Numbered};
 use crate::delivery::outbox::Cursor;
 use crate::delivery::settlement;
 use crate::domain::random;
+use crate::edge::ws::admission::Slot;
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::protocol::{Auth, Reply};
 use crate::edge::ws::session::{Action, Place, Receipt, Session};
@@ -41,6 +42,8 @@ pub enum Never {}
 
 pub struct Connection<'a, W> {
     pub sockets: &'a Sockets,
+    /// Held while it is one of those that begin.
+    pub beginning: Option<Slot>,
     pub mailbox: &'a Arc<Mailbox>,
     pub session: Session,
     pub writer: &'a mut W,

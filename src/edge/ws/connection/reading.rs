@@ -29,6 +29,8 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         self.takeovers = self.sockets.parts.replay.takeovers();
         let (start, Position { last_seq, epoch, .. }) =
             self.sockets.parts.replay.start(self.mailbox.user, seen).await.map_err(unreadable)?;
+        // Not later: how long the rest takes is the client's doing.
+        self.beginning = None;
         self.epoch = epoch;
         if self.receipt == Receipt::Ack {
             self.write(&self.welcome(last_seq).frame()).await?;

@@ -58,6 +58,22 @@ async fn a_crowd_is_let_in_at_a_pace() {
     while knock(&world, None).await.1.status != 101 {}
 }
 
+#[tokio::test]
+async fn no_more_are_let_in_at_once_than_the_node_can_tell_what_they_missed() {
+    let world = World::with(|config| config.beginning_max = 1).await;
+    let begins = world.sockets.door.admit([192, 0, 2, 1].into()).unwrap();
+    assert_refused(&knock(&world, None).await.1, 503);
+
+    // Who has yet to say who it is keeps nobody out.
+    let stranger = begins.distrust(&world.sockets.door).unwrap();
+    let (mut first, answer) = knock(&world, None).await;
+    assert_eq!(answer.status, 101);
+    // Nor does who has begun.
+    first.is_alive().await;
+    assert_eq!(knock(&world, None).await.1.status, 101);
+    drop(stranger);
+}
+
 #[test]
 fn a_crowd_is_told_to_come_back_at_different_times() {
     let answers: BTreeSet<String> =
