@@ -15,7 +15,6 @@ const LINES_MAX: usize = 250;
 const LINES_MAX_LONG: usize = 400;
 const LONG_FILES: &[(&str, &str)] = &[
     ("src/app.rs", "the one place where all parts are put together"),
-    ("src/edge/ws/connection.rs", "the conversation of one connection, one state"),
     ("src/features/devices/repository.rs", "all statements on one table"),
 ];
 

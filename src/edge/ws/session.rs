@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn who_confirms_each_event_is_no_flood_and_who_repeats_himself_is() {
-        let ack = |seq: i64| Message::Text(format!(r#"{{"type":"ACK","seq":{seq}}}"#).into());
+        let ack = |seq: i64| Message::Text(format!(r#"{{"type":"ACK","seq":{seq}}}"#));
         let (mut diligent, now) = session(Receipt::Ack);
         for seq in 1..=i64::from(RULES.rates.messages.burst) + 2 {
             diligent.wrote(seq, now);

@@ -265,3 +265,26 @@ where
         let _discarded = tokio::io::copy(&mut reader.take(DRAIN_BYTES_MAX), &mut tokio::io::sink()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_client_still_says_at_the_end_is_read() {
+        // A pipe that holds next to nothing: who writes more than that needs somebody who reads it.
+        let (mut client, server) = tokio::io::duplex(64);
+        let finishing = async move {
+            let (mut reader, mut writer) = tokio::io::split(server);
+            finish(&mut reader, &mut writer, Some(Closing::MessageTooBig.frame())).await;
+        };
+        let talking = async move {
+            client.write_all(&[0; 10_000]).await.expect("the server still reads");
+            client.shutdown().await.unwrap();
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).await.unwrap();
+            got
+        };
+        assert_eq!(tokio::join!(finishing, talking).1, Closing::MessageTooBig.frame());
+    }
+}

@@ -11,20 +11,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use bb8_redis::bb8;
 use redis::aio::{ConnectionManager, MultiplexedConnection};
-use redis::{ConnectionInfo, ErrorKind, RedisError, ServerErrorKind};
-use secrecy::SecretString;
-use serde::Deserialize;
+use redis::{ConnectionInfo, RedisError};
 use tokio::sync::{Notify, watch};
 
 mod breaker;
+mod config;
+mod failure;
 mod server;
 #[cfg(test)]
 mod tests;
 
 use breaker::Breaker;
+pub use config::Config;
+pub use failure::RedisFailure;
 use server::{Locator, Server};
 
 /// Begins every script that says who is connected.
@@ -36,78 +37,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// The sentinels are asked side by side; one that hangs takes a second and a half.
 const LOOK_DEADLINE: Duration = Duration::from_secs(5);
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// `redis://[user:password@]host:port/db`, or `rediss://` for TLS. With sentinels, host and port are
-    /// those that they name.
-    pub url: SecretString,
-    /// `redis://[user:password@]host:26379` of each sentinel; empty without Sentinel.
-    pub sentinels: Vec<SecretString>,
-    /// What the sentinels call the master.
-    pub sentinel_master: String,
-    /// Begins every key and channel, so that several clusters can share one Redis.
-    pub key_prefix: String,
-    /// How long one command may take.
-    pub command_timeout_ms: u64,
-    /// How long connecting may take.
-    pub connect_timeout_ms: u64,
-    /// After a failed command, how long others fail at once instead of waiting.
-    pub breaker_ms: u64,
-    /// How long a node's presence stays valid without a sign of life.
-    pub lease_ms: u64,
-    /// After Redis came back empty or hung, or a node was lost, how long "nobody is connected" is not believed.
-    pub warmup_ms: u64,
-}
-
-impl Config {
-    /// # Errors
-    /// One sentence that names the key and what is wrong with it.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if self.key_prefix.is_empty() || self.key_prefix.contains([':', ' ', '\n']) {
-            bail!("redis.key_prefix must be a word without colons and spaces");
-        }
-        server::check(self)?;
-        if self.command_timeout_ms == 0 || self.connect_timeout_ms == 0 {
-            bail!("redis.command_timeout_ms and redis.connect_timeout_ms must be at least 1");
-        }
-        if self.lease_ms < 3_000 {
-            bail!("redis.lease_ms must be at least 3000: a lease is renewed once a second, and may miss one");
-        }
-        if self.warmup_ms < 2_000 {
-            bail!("redis.warmup_ms must be at least 2000: the nodes need it to say again who is connected");
-        }
-        Ok(())
-    }
-
-    /// How long the nodes' signs of life may stop until Redis counts as having hung.
-    #[must_use]
-    pub fn stall_ms(&self) -> u64 {
-        self.lease_ms / 2
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum RedisFailure {
-    #[error("the sentinels have named no master yet")]
-    NoServer,
-    #[error("no answer within the deadline")]
-    Deadline,
-    #[error("not asked, because it failed a moment ago")]
-    BreakerOpen,
-    #[error("no connection was free within the deadline")]
-    PoolExhausted,
-    #[error(transparent)]
-    Redis(#[from] RedisError),
-}
-
-impl RedisFailure {
-    /// Whether the server refused because it only follows another one.
-    fn is_of_a_follower(&self) -> bool {
-        matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly))
-    }
-}
 
 /// Cheap to clone; all clones share one connection and one breaker.
 #[derive(Clone)]

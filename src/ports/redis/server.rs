@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::bail;
 use bb8_redis::{RedisConnectionManager, bb8};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
@@ -127,36 +126,9 @@ impl Locator {
     }
 }
 
-/// Refuses addresses that contradict each other.
-pub fn check(config: &Config) -> anyhow::Result<()> {
-    // What is wrong with a URL is not repeated: it may hold a password.
-    let Ok(server) = parse(&config.url) else { bail!("redis.url is not a URL of Redis") };
-    if config.sentinels.is_empty() {
-        return Ok(());
-    }
-    if config.sentinel_master.is_empty() || config.sentinel_master.contains(char::is_whitespace) {
-        bail!("redis.sentinel_master must be the name that redis.sentinels have for the master");
-    }
-    if matches!(server.addr(), ConnectionAddr::Unix(_)) {
-        bail!("redis.url must not be a unix socket: redis.sentinels name the master's host");
-    }
-    let mut known: Vec<ConnectionAddr> = Vec::new();
-    for url in &config.sentinels {
-        let Ok(sentinel) = parse(url) else { bail!("redis.sentinels holds what is not a URL of Redis") };
-        if sentinel.redis_settings().db() != 0 {
-            bail!(
-                "redis.sentinels must not name a database: a sentinel has none, redis.url says which one to use"
-            );
-        }
-        if known.contains(sentinel.addr()) {
-            bail!("redis.sentinels names {} twice", sentinel.addr());
-        }
-        known.push(sentinel.addr().clone());
-    }
-    Ok(())
-}
-
-fn parse(url: &SecretString) -> Result<ConnectionInfo, RedisError> {
+/// # Errors
+/// When it is not a URL of Redis.
+pub fn parse(url: &SecretString) -> Result<ConnectionInfo, RedisError> {
     Ok(url.expose_secret().into_connection_info()?.set_tcp_settings(tcp_settings()))
 }
 
