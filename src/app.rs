@@ -170,8 +170,13 @@ impl Delivery {
         let settlement = Settlement::new(settings.settled_by);
         let interval = Duration::from_millis(settings.settle_interval_ms);
         working.spawn("delivery.settlement", settlement.clone().run(pool.clone(), interval, working.clone()));
-        let sweeper =
-            Sweeper { pool: pool.clone(), config: settings.clone(), route, fallback: fallback.clone() };
+        let sweeper = Sweeper {
+            pool: pool.clone(),
+            config: settings.clone(),
+            route,
+            health: Arc::clone(&broker_health),
+            fallback: fallback.clone(),
+        };
         working.spawn("delivery.sweeper", sweeper.run(working.clone()));
         let prune = Sweeper::prune(pool.clone(), settings.clone(), working.clone());
         working.spawn("delivery.prune", prune);

@@ -17,6 +17,7 @@ use crate::delivery::event::{Committed, NewEvent, PushContent};
 use crate::delivery::fallback::Fallback;
 use crate::delivery::mailbox::{Bounds, Mailbox};
 use crate::delivery::outbox;
+use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::delivery::route::Route;
 use crate::delivery::settlement::Settlement;
@@ -94,11 +95,15 @@ impl World {
         Fallback::start(self.pool.clone(), &self.config, tokens, gateway, &self.shutdown)
     }
 
+    /// Of a node that reaches the others.
     pub fn sweeper(&self) -> Sweeper {
+        let health = Arc::new(BrokerHealth::default());
+        health.set(true);
         Sweeper {
             pool: self.pool.clone(),
             config: self.config.clone(),
             route: self.route(),
+            health,
             fallback: self.fallback(),
         }
     }

@@ -1,5 +1,6 @@
 //! What becomes of events that nobody confirms.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{World, every_device, mailbox, pushable, silent, token, until};
@@ -24,6 +25,22 @@ async fn an_unconfirmed_event_is_routed_again_and_falls_due_at_its_deadline() {
     // Even if this node died right now.
     let due_in = world.due_in(event.envelope.event).await;
     assert!((1.0..=3.0).contains(&due_in), "{due_in}");
+}
+
+#[tokio::test]
+async fn a_node_that_reaches_no_other_leaves_events_to_those_that_do() {
+    let world = World::new().await;
+    let user = world.user().await;
+    let connection = mailbox(user, None);
+    world.registry.insert(&connection);
+    world.tell(user).await;
+    world.age(2).await;
+
+    let cut_off = Sweeper { health: Arc::default(), ..world.sweeper() };
+    assert_eq!(cut_off.route_again().await.unwrap(), Found::Few);
+    world.sweeper().route_again().await.unwrap();
+
+    assert_eq!(connection.collect().await.events.len(), 1, "the other routed it");
 }
 
 #[tokio::test]
