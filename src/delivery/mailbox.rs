@@ -5,18 +5,16 @@
 //! is kept; in a queue that is half full, what is worth telling only now finds no place; a connection whose
 //! queue is full is closed, and resumes from Postgres.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::task::Poll;
 
-use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
 use crate::delivery::budget::Budget;
+pub use crate::delivery::mail::{Farewell, Mail, Notice, NoticeKind, Numbered};
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
 use crate::ports::presence::Entry;
 
@@ -25,54 +23,6 @@ use crate::ports::presence::Entry;
 pub struct Bounds {
     pub frames_max: usize,
     pub bytes_max: usize,
-}
-
-/// Why we end a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Farewell {
-    /// The node stops.
-    Leaving,
-    /// The session was revoked.
-    Revoked,
-    /// A newer connection of the same device took over.
-    Replaced,
-    /// The queue is full.
-    SlowConsumer,
-}
-
-/// A durable event's frame, and its place in the user's sequence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Numbered {
-    pub seq: i64,
-    pub frame: Bytes,
-}
-
-/// A frame that is not in Postgres: it is told now, or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    pub kind: NoticeKind,
-    pub frame: Bytes,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoticeKind {
-    /// Makes an earlier one with the same key void.
-    State { key: Box<str> },
-    /// Worth nothing later, such as that somebody is typing.
-    Ephemeral,
-}
-
-/// All that came since the last look.
-#[derive(Debug, Default)]
-pub struct Mail {
-    pub events: VecDeque<Numbered>,
-    pub notices: VecDeque<Notice>,
-    /// A seq that exists, although its event may not be among `events`.
-    pub newest_seq: i64,
-    /// A deadline of this connection may have passed.
-    pub tick: bool,
-    pub farewell: Option<Farewell>,
 }
 
 /// One connection, as the rest of the node sees it.

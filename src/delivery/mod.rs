@@ -14,6 +14,7 @@ pub mod device_tokens;
 pub mod dispatcher;
 pub mod event;
 pub mod fallback;
+pub mod mail;
 pub mod mailbox;
 pub mod membership;
 pub mod outbox;

@@ -1,6 +1,7 @@
 //! The parts every HTTP endpoint is made of: extraction, errors, and the conventions of our API.
 
 pub mod addresses;
+mod entrance;
 pub mod extract;
 pub mod layers;
 pub mod problem;

@@ -21,13 +21,11 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 use tower::{Service as _, service_fn};
 
-use crate::edge::http::addresses::{AddressCounts, AddressPlace, TrustedProxies};
+use crate::edge::http::addresses::TrustedProxies;
+use crate::edge::http::entrance::Entrance;
 use crate::edge::http::extract::PeerAddress;
-use crate::edge::http::problem::{ErrorCode, Problem};
 use crate::edge::http::refusal::Refusals;
 use crate::shutdown::Shutdown;
 
@@ -40,8 +38,6 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// After an error such as "too many open files", which a busy loop would only make worse.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// While all places are taken, how long the next connection waits for one before it is refused.
-const PLACE_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,66 +156,6 @@ impl Server {
             });
         }
     }
-}
-
-/// The places for connections in their HTTP stage.
-struct Entrance {
-    permits: Arc<Semaphore>,
-    addresses: Arc<AddressCounts>,
-    per_address_max: usize,
-    /// No place came free in time, and none has since: who comes is refused at once.
-    is_full: bool,
-}
-
-/// One connection's place; a trusted proxy may hold any number.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-    _of_address: Option<AddressPlace>,
-}
-
-impl Entrance {
-    fn new(max: usize, per_address_max: usize) -> Self {
-        let (permits, addresses) = (Arc::new(Semaphore::new(max)), Arc::default());
-        Self { permits, addresses, per_address_max, is_full: false }
-    }
-
-    /// A place for the next connection. Cancel-safe.
-    async fn permit(&mut self) -> Option<OwnedSemaphorePermit> {
-        let permits = Arc::clone(&self.permits);
-        let permit = if self.is_full {
-            permits.try_acquire_owned().ok()
-        } else {
-            let permit = timeout(PLACE_WAIT, permits.acquire_owned()).await;
-            permit.ok().map(|permit| permit.expect("the semaphore is never closed"))
-        };
-        self.is_full = permit.is_none();
-        permit
-    }
-
-    fn place(
-        &self,
-        permit: Option<OwnedSemaphorePermit>,
-        peer: IpAddr,
-        proxies: &TrustedProxies,
-    ) -> Result<Place, Problem> {
-        let permit = permit.or_else(|| Arc::clone(&self.permits).try_acquire_owned().ok());
-        let Some(permit) = permit else {
-            count_refusal("full");
-            return Err(Problem::overloaded().detail("All places for new connections are taken"));
-        };
-        if proxies.trusts(peer) {
-            return Ok(Place { _permit: permit, _of_address: None });
-        }
-        let Some(of_address) = self.addresses.enter(peer, self.per_address_max) else {
-            count_refusal("address");
-            return Err(Problem::come_back_later(ErrorCode::TooManyConnections));
-        };
-        Ok(Place { _permit: permit, _of_address: Some(of_address) })
-    }
-}
-
-fn count_refusal(reason: &'static str) {
-    metrics::counter!("fanlight_http_connections_refused_total", "reason" => reason).increment(1);
 }
 
 /// Makes sure that a peer that is gone is noticed, that one that does not read takes little of the kernel's

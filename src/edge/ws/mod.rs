@@ -20,6 +20,7 @@ mod sockets;
 mod tests;
 pub mod upgrade;
 mod wheel;
+mod writing;
 
 pub use config::Config;
 pub use replay::Replay;

@@ -1,0 +1,54 @@
+//! What can wait for a connection.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Why we end a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Farewell {
+    /// The node stops.
+    Leaving,
+    /// The session was revoked.
+    Revoked,
+    /// A newer connection of the same device took over.
+    Replaced,
+    /// The queue is full.
+    SlowConsumer,
+}
+
+/// A durable event's frame, and its place in the user's sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    pub seq: i64,
+    pub frame: Bytes,
+}
+
+/// A frame that is not in Postgres: it is told now, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub kind: NoticeKind,
+    pub frame: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// Makes an earlier one with the same key void.
+    State { key: Box<str> },
+    /// Worth nothing later, such as that somebody is typing.
+    Ephemeral,
+}
+
+/// All that came since the last look.
+#[derive(Debug, Default)]
+pub struct Mail {
+    pub events: VecDeque<Numbered>,
+    pub notices: VecDeque<Notice>,
+    /// A seq that exists, although its event may not be among `events`.
+    pub newest_seq: i64,
+    /// A deadline of this connection may have passed.
+    pub tick: bool,
+    pub farewell: Option<Farewell>,
+}
