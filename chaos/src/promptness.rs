@@ -130,7 +130,7 @@ fn bearing(handling: &Handling<'_>, strike: &Strike, patience: u32) -> Bearing {
     for row in handling.committed(strike.struck_at - ON_ITS_WAY_MS, strike.healed_at) {
         let Some(handled_at) = handling.handled_at(row) else { continue };
         // What no push can tell waits for its connection.
-        if row.pushable {
+        if row.pushable && handling.evidence.parties[row.user].has_phone {
             during.push(handled_at - row.created_at);
         }
         if handled_at > strike.healed_at {
