@@ -165,18 +165,17 @@ impl Delivery {
         let gateway = push::gateway(&config.push, Arc::clone(clock))?;
         let tokens = Arc::new(devices::PushDevices::new(pool.clone(), Arc::clone(clock), &config.devices));
         let fallback = Fallback::start(pool.clone(), settings, tokens, gateway, working);
-        let route = Route { registry: Arc::clone(&registry), broker: Arc::clone(&broker) as _ };
+        let route = Route {
+            registry: Arc::clone(&registry),
+            broker: Arc::clone(&broker) as _,
+            health: Arc::clone(&broker_health),
+        };
         let dispatcher = Dispatcher::start(&route, &fallback, settings.dispatch_queue_events, working);
         let settlement = Settlement::new(settings.settled_by);
         let interval = Duration::from_millis(settings.settle_interval_ms);
         working.spawn("delivery.settlement", settlement.clone().run(pool.clone(), interval, working.clone()));
-        let sweeper = Sweeper {
-            pool: pool.clone(),
-            config: settings.clone(),
-            route,
-            health: Arc::clone(&broker_health),
-            fallback: fallback.clone(),
-        };
+        let sweeper =
+            Sweeper { pool: pool.clone(), config: settings.clone(), route, fallback: fallback.clone() };
         working.spawn("delivery.sweeper", sweeper.run(working.clone()));
         let prune = Sweeper::prune(pool.clone(), settings.clone(), working.clone());
         working.spawn("delivery.prune", prune);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::delivery::event::Committed;
+use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::failpoint;
 use crate::ports::broker::{Broker, Envelope, Reach};
@@ -45,6 +46,8 @@ impl Sighting {
 pub struct Route {
     pub registry: Arc<Registry>,
     pub broker: Arc<dyn Broker>,
+    /// Whether this node reaches the others.
+    pub health: Arc<BrokerHealth>,
 }
 
 impl Route {
@@ -55,7 +58,9 @@ impl Route {
         let envelopes: Vec<Envelope> = batch.iter().map(|event| event.envelope.clone()).collect();
         failpoint!("before_publish");
         let reaches = self.broker.route(&envelopes).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "left to the sweeper");
+            tracing::debug!(%error, "left to the sweeper of another node");
+            // Known before the next probe finds it, so that this node's own sweeper keeps off the event.
+            self.health.set(false);
             vec![Reach::Unknown; batch.len()]
         });
         failpoint!("after_publish");

@@ -6,7 +6,6 @@
 //! holds up pushes, and nothing else.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +17,6 @@ use crate::delivery::event::{Committed, stored_frame};
 use crate::delivery::fallback::{self, Fallback};
 use crate::delivery::outbox;
 use crate::delivery::outcome::Settled;
-use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::route::{Route, Sighting};
 use crate::failpoint;
 use crate::ports::broker::Envelope;
@@ -32,8 +30,6 @@ pub struct Sweeper {
     pub pool: PgPool,
     pub config: Config,
     pub route: Route,
-    /// Whether this node reaches the others.
-    pub health: Arc<BrokerHealth>,
     pub fallback: Fallback,
 }
 
@@ -56,7 +52,7 @@ impl Sweeper {
     /// Routes events again that nobody confirmed at once.
     pub async fn route_again(&self) -> Result<Found, sqlx::Error> {
         // An event is routed again once: by a node that can. Who is connected here is found by the comparison.
-        if !self.health.is_well() {
+        if !self.route.health.is_well() {
             return Ok(Found::Few);
         }
         let limit = self.config.sweep_batch_max;

@@ -82,7 +82,9 @@ impl World {
     }
 
     pub fn route(&self) -> Route {
-        Route { registry: Arc::clone(&self.registry), broker: self.broker() }
+        let health = Arc::new(BrokerHealth::default());
+        health.set(true);
+        Route { registry: Arc::clone(&self.registry), broker: self.broker(), health }
     }
 
     /// A new one each time, as after a restart of the process.
@@ -97,13 +99,10 @@ impl World {
 
     /// Of a node that reaches the others.
     pub fn sweeper(&self) -> Sweeper {
-        let health = Arc::new(BrokerHealth::default());
-        health.set(true);
         Sweeper {
             pool: self.pool.clone(),
             config: self.config.clone(),
             route: self.route(),
-            health,
             fallback: self.fallback(),
         }
     }

@@ -6,9 +6,12 @@ use std::time::Duration;
 use super::{World, every_device, mailbox, pushable, silent, token, until};
 use crate::delivery::cursors;
 use crate::delivery::outcome::Reason;
+use crate::delivery::route::Route;
 use crate::delivery::sweeper::{Found, Sweeper};
 use crate::delivery::{claims, outbox};
 use crate::domain::clock::Timestamp;
+use crate::ports::broker::RedisBroker;
+use crate::ports::redis::RedisLink;
 
 #[tokio::test]
 async fn an_unconfirmed_event_is_routed_again_and_falls_due_at_its_deadline() {
@@ -36,7 +39,10 @@ async fn a_node_that_reaches_no_other_leaves_events_to_those_that_do() {
     world.tell(user).await;
     world.age(2).await;
 
-    let cut_off = Sweeper { health: Arc::default(), ..world.sweeper() };
+    let away = RedisBroker::new(RedisLink::for_test("redis://127.0.0.1:1", "away"), world.node);
+    let cut_off = Sweeper { route: Route { broker: Arc::new(away), ..world.route() }, ..world.sweeper() };
+    assert!(cut_off.route.health.is_well(), "as it was a moment ago");
+    cut_off.route.send(&[world.event(world.user().await).await]).await;
     assert_eq!(cut_off.route_again().await.unwrap(), Found::Few);
     world.sweeper().route_again().await.unwrap();
 
