@@ -30,6 +30,9 @@ const PROOF_DEADLINE: Duration = Duration::from_secs(2);
 /// No background job waits longer for an answer, whatever became of the server or of the way to it.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
+/// No question that is repeated at once does: a connection that is dead without a word must not hold it up for long.
+const REPEATED_DEADLINE: Duration = Duration::from_secs(3);
+
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 #[derive(Clone, Debug, Deserialize)]
@@ -145,6 +148,15 @@ pub async fn within_deadline<T>(
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     tokio::time::timeout(ANSWER_DEADLINE, work).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+/// As [`within_deadline`], for work that the caller repeats soon, on another connection, and that may take effect
+/// twice.
+///
+/// # Errors
+/// That of `work`, or that it did not answer in time.
+pub async fn soon_or_again<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(REPEATED_DEADLINE, work).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// Whether the error means "Postgres cannot answer now", and the same call may succeed later.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::db::{PgPool, within_deadline};
+use crate::db::{PgPool, soon_or_again};
 use crate::delivery::mailbox::{Farewell, Mailbox};
 use crate::delivery::outbox;
 use crate::delivery::registry::Registry;
@@ -85,7 +85,7 @@ impl Reconciler {
         }
         let users: Vec<UserId> = by_user.keys().copied().collect();
         for chunk in users.chunks(USERS_PER_STATEMENT) {
-            for (user, last_seq) in within_deadline(outbox::last_seqs(&self.pool, chunk)).await? {
+            for (user, last_seq) in soon_or_again(outbox::last_seqs(&self.pool, chunk)).await? {
                 for (sent_seq, mailbox) in by_user.get(&user).into_iter().flatten() {
                     compare_one(mailbox, *sent_seq, last_seq);
                 }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::db::{PgPool, within_deadline};
+use crate::db::{PgPool, soon_or_again};
 use crate::delivery::config::SettledBy;
 use crate::delivery::cursors;
 use crate::delivery::mailbox::Mailbox;
@@ -124,7 +124,7 @@ impl Settlement {
                 let reason = |(_, confirmation): &(_, Confirmation)| confirmation.receipt.reason().as_str();
                 let reasons: Vec<String> = rows.iter().map(reason).map(Into::into).collect();
                 let settle = outbox::settle_confirmed(pool, &users, &seqs, &reasons);
-                let confirmed = within_deadline(settle).await?;
+                let confirmed = soon_or_again(settle).await?;
                 failpoint!("after_settle");
                 for Confirmed { settled, seconds } in confirmed {
                     settled.count();
@@ -137,7 +137,7 @@ impl Settlement {
             SettledBy::EveryDevice => {
                 let devices: Vec<String> =
                     rows.iter().map(|(confirmer, _)| confirmer.device.clone()).collect();
-                within_deadline(cursors::advance(pool, &users, &devices, &seqs)).await
+                soon_or_again(cursors::advance(pool, &users, &devices, &seqs)).await
             }
         }
     }

@@ -41,7 +41,7 @@ async fn all_four_ways_to_authenticate_are_equal() {
         assert_shape(
             &v1.next_event().await,
             &json!({
-                "type": "WELCOME", "connectionId": "<uuid>", "node": "<uuid>", "seq": 1, "epoch": "<uuid>",
+                "type": "WELCOME", "connectionId": "<uuid>", "node": "<uuid>", "seq": 1, "epoch": "<text>",
                 "heartbeatMs": 25_000,
                 "limits": {"messageBytesMax": 65_536, "messagesPerSecond": 20, "messagesBurst": 60},
             }),
