@@ -129,7 +129,8 @@ async fn a_hold_stops_all_pushes_until_it_ends() {
     let (first, second) = (world.user().await, world.user().await);
     world.device(first, "phone").await;
     world.device(second, "phone").await;
-    let hold = PushError::Hold { after: Duration::from_millis(600), reason: "quota_exceeded" };
+    // Long enough for a busy machine to come to the second push meanwhile.
+    let hold = PushError::Hold { after: Duration::from_secs(6), reason: "quota_exceeded" };
     world.push.refuse_next(&token(first, "phone"), hold);
     let sweeper = world.sweeper();
 

@@ -197,7 +197,8 @@ async fn a_node_without_memory_takes_nobody_and_frees_itself_of_who_holds_the_mo
         parts.budget.relieve(&parts.registry);
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    parts.budget.relieve(&parts.registry);
+    // On a busy machine the write may have timed out first; then what waited is freed with the mailbox.
+    drop(mailbox);
     assert_eq!(parts.budget.bytes(), 0);
     well.is_alive().await;
     assert_eq!(knock(&world, None).await.1.status, 101);
