@@ -67,9 +67,13 @@ const SCENES: [(Scene, &str); 3] = [
 async fn main() -> anyhow::Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     // They must stay for the round, and come as fast as they can.
-    let env =
-        [("WRITE_TIMEOUT_MS", "600000"), ("HANDSHAKES_PER_SECOND", "100000"), ("HANDSHAKES_BURST", "100000")]
-            .map(|(name, value)| (format!("FANLIGHT__SOCKETS__{name}"), value.to_owned()));
+    let env = [
+        ("WRITE_TIMEOUT_MS", "600000"),
+        ("HANDSHAKES_PER_SECOND", "100000"),
+        ("HANDSHAKES_BURST", "100000"),
+        ("BEGINNING_MAX", "100000"),
+    ]
+    .map(|(name, value)| (format!("FANLIGHT__SOCKETS__{name}"), value.to_owned()));
     let binary = env!("CARGO_BIN_EXE_fanlight");
     let options = ClusterOptions { nodes: 1, env: env.into(), ..ClusterOptions::scratch(binary) };
     let cluster = Cluster::start(options).await?;
