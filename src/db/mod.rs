@@ -124,11 +124,15 @@ fn pool_options(config: &Config) -> PgPoolOptions {
 }
 
 async fn prove(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    tokio::time::timeout(PROOF_DEADLINE, connection.ping()).await.unwrap_or_else(|_| Err(timed_out()))
+    within(PROOF_DEADLINE, connection.ping()).await
 }
 
-fn timed_out() -> sqlx::Error {
-    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
+async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let timed_out = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(deadline, work).await.unwrap_or_else(timed_out)
 }
 
 /// Brings the schema up to date. Safe to run from several nodes at once: the migrator takes a lock.
@@ -147,7 +151,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 pub async fn within_deadline<T>(
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(ANSWER_DEADLINE, work).await.unwrap_or_else(|_| Err(timed_out()))
+    within(ANSWER_DEADLINE, work).await
 }
 
 /// As [`within_deadline`], for work that the caller repeats soon, on another connection, and that may take effect
@@ -156,7 +160,7 @@ pub async fn within_deadline<T>(
 /// # Errors
 /// That of `work`, or that it did not answer in time.
 pub async fn soon_or_again<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(REPEATED_DEADLINE, work).await.unwrap_or_else(|_| Err(timed_out()))
+    within(REPEATED_DEADLINE, work).await
 }
 
 /// Whether the error means "Postgres cannot answer now", and the same call may succeed later.

@@ -14,19 +14,17 @@ use axum::routing::any;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::delivery::event::{data_frame, text_frame};
 use crate::edge::http::addresses::TrustedProxies;
 use crate::edge::http::problem::Problem;
 use crate::edge::http::server::{Server, listen};
-use crate::edge::ws::socket::{Limits, Message, ReadError, Reader, close_back_frame, finish, pong_frame};
+use crate::edge::ws::socket::{Limits, Message, ReadError, Reader, close_back_frame, farewell, pong_frame};
 use crate::edge::ws::upgrade::{accept, taken_over};
 use crate::shutdown::Shutdown;
 
 const FIN_BINARY: u8 = 0x82;
 const CONNECTIONS_MAX: usize = 1_000;
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -75,10 +73,10 @@ async fn serve(mut stream: TcpStream, leftover: Bytes, limits: Limits) {
     let (reading, mut writer) = stream.split();
     let mut reading = std::io::Cursor::new(leftover).chain(reading);
     let mut reader = Reader::new(&mut reading, limits);
-    let farewell = converse(&mut reader, &mut writer).await;
+    let last_word = converse(&mut reader, &mut writer).await;
     drop(reader);
-    if farewell.is_some() {
-        let _timed_out = timeout(FAREWELL_TIMEOUT, finish(&mut reading, &mut writer, farewell)).await;
+    if let Some(frame) = last_word {
+        farewell(&mut reading, &mut writer, frame).await;
     }
 }
 

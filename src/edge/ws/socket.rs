@@ -9,12 +9,14 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use fastwebsockets::{OpCode, WebSocketError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::domain::tokens::TOKEN_BYTES_MAX;
 use crate::edge::ws::close::{Closing, is_valid_from_client};
 use crate::edge::ws::frames::{Frames, Received};
 
+/// A connection that ends gets this long to take its last bytes and to say its last word.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// RFC 6455 §5.5.
 const CONTROL_PAYLOAD_MAX: usize = 125;
 const AUTH_BYTES_MAX: usize = TOKEN_BYTES_MAX + 1024;
@@ -248,19 +250,23 @@ fn control_frame(first_byte: u8, payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Ends the connection in order: our close frame, the end of our stream, then the rest of theirs, because a
-/// TCP reset for unread bytes would destroy the close frame on its way.
-pub async fn finish<R, W>(reader: &mut R, writer: &mut W, frame: Option<Bytes>)
+/// Says the last word and ends the connection in order, unless the client takes too long for it.
+pub async fn farewell<R, W>(reader: &mut R, writer: &mut W, frame: Bytes)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    if let Some(frame) = frame
-        && writer.write_all(&frame).await.is_err()
-    {
-        return;
-    }
-    if writer.shutdown().await.is_ok() {
+    let _timed_out = timeout(FAREWELL_TIMEOUT, finish(reader, writer, frame)).await;
+}
+
+/// Our close frame, the end of our stream, then the rest of theirs, because a TCP reset for unread bytes would
+/// destroy the close frame on its way.
+async fn finish<R, W>(reader: &mut R, writer: &mut W, frame: Bytes)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    if writer.write_all(&frame).await.is_ok() && writer.shutdown().await.is_ok() {
         // Their close frame and whatever they sent before it: read to be thrown away.
         let _discarded = tokio::io::copy(&mut reader.take(DRAIN_BYTES_MAX), &mut tokio::io::sink()).await;
     }
@@ -276,7 +282,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         let finishing = async move {
             let (mut reader, mut writer) = tokio::io::split(server);
-            finish(&mut reader, &mut writer, Some(Closing::MessageTooBig.frame())).await;
+            finish(&mut reader, &mut writer, Closing::MessageTooBig.frame()).await;
         };
         let talking = async move {
             client.write_all(&[0; 10_000]).await.expect("the server still reads");

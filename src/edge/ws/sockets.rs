@@ -30,12 +30,9 @@ use crate::edge::ws::connection::{Connection, End};
 use crate::edge::ws::protocol::{self, Command};
 use crate::edge::ws::replay::Replay;
 use crate::edge::ws::session::{Receipt, Rules, Session};
-use crate::edge::ws::socket::{Message, ReadError, Reader, close_back_frame, finish};
+use crate::edge::ws::socket::{Message, ReadError, Reader, close_back_frame, farewell};
 use crate::edge::ws::wheel::Wheel;
 use crate::shutdown::Shutdown;
-
-/// A connection that ends gets this long to take its last bytes and to say its last word.
-pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All connections of a node.
 pub struct Sockets {
@@ -125,8 +122,8 @@ impl Sockets {
             End::CloseBack(code) => ("client".to_owned(), Some(close_back_frame(code))),
             End::Gone => ("gone".to_owned(), None),
         };
-        if frame.is_some() {
-            let _timed_out = timeout(FAREWELL_TIMEOUT, finish(&mut reading, &mut writer, frame)).await;
+        if let Some(frame) = frame {
+            farewell(&mut reading, &mut writer, frame).await;
         }
         metrics::counter!("fanlight_connections_closed_total", "code" => code).increment(1);
         metrics::histogram!("fanlight_connection_duration_seconds").record(started.elapsed());

@@ -1,7 +1,7 @@
 //! Presence in Redis: one hash per user, connection id → node id, and one lease key per node.
 
 use async_trait::async_trait;
-use redis::Script;
+use redis::{Pipeline, Script};
 
 use super::{Entry, Presence, PresenceError, Renewal};
 use crate::domain::ids::{NodeId, UserId};
@@ -25,6 +25,26 @@ impl RedisPresence {
 
     fn hash(&self, user: UserId) -> String {
         self.link.key("presence", user)
+    }
+
+    /// Removes entries, and does `besides` for each in the same round trip.
+    async fn remove(
+        &self,
+        name: &'static str,
+        entries: &[Entry],
+        besides: impl Fn(&mut Pipeline, &Entry),
+    ) -> Result<(), PresenceError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        for entry in entries {
+            pipeline.hdel(self.hash(entry.user), entry.connection.to_string()).ignore();
+            besides(&mut pipeline, entry);
+        }
+        let pipeline = &pipeline;
+        self.link.run(name, async |mut redis| pipeline.query_async::<()>(&mut redis).await).await?;
+        Ok(())
     }
 }
 
@@ -52,37 +72,17 @@ impl Presence for RedisPresence {
     }
 
     async fn leave(&self, entries: &[Entry]) -> Result<(), PresenceError> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let mut pipeline = redis::pipe();
-        for entry in entries {
-            pipeline.hdel(self.hash(entry.user), entry.connection.to_string()).ignore();
-        }
-        let pipeline = &pipeline;
-        self.link
-            .run("presence_leave", async |mut redis| pipeline.query_async::<()>(&mut redis).await)
-            .await?;
-        Ok(())
+        self.remove("presence_leave", entries, |_, _| {}).await
     }
 
     async fn depart(&self, entries: &[Entry]) -> Result<(), PresenceError> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let mut pipeline = redis::pipe();
-        for entry in entries {
-            pipeline.hdel(self.hash(entry.user), entry.connection.to_string()).ignore();
-            if self.link.config().warmup_ms > 0 {
-                let moving = self.link.key("moving", entry.user);
-                pipeline.pset_ex(moving, 1, self.link.config().warmup_ms).ignore();
+        let warmup_ms = self.link.config().warmup_ms;
+        self.remove("presence_depart", entries, |pipeline, entry| {
+            if warmup_ms > 0 {
+                pipeline.pset_ex(self.link.key("moving", entry.user), 1, warmup_ms).ignore();
             }
-        }
-        let pipeline = &pipeline;
-        self.link
-            .run("presence_depart", async |mut redis| pipeline.query_async::<()>(&mut redis).await)
-            .await?;
-        Ok(())
+        })
+        .await
     }
 
     async fn connections_of(&self, user: UserId) -> Result<Vec<Entry>, PresenceError> {

@@ -18,8 +18,8 @@ use crate::edge::ws::admission::Slot;
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::protocol::{Auth, Reply};
 use crate::edge::ws::session::{Action, Place, Receipt, Session};
-use crate::edge::ws::socket::{ReadError, Reader};
-use crate::edge::ws::sockets::{FAREWELL_TIMEOUT, Sockets};
+use crate::edge::ws::socket::{FAREWELL_TIMEOUT, ReadError, Reader};
+use crate::edge::ws::sockets::Sockets;
 use crate::failpoint;
 use crate::seeded_bug;
 
