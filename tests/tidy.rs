@@ -35,8 +35,14 @@ const LAYERS: &[(&str, u8)] = &[
     ("domain", 1),
 ];
 /// What everybody may use, and what these may use of ours themselves.
-const FOUNDATIONS: &[(&str, &[&str])] =
-    &[("db", &[]), ("shutdown", &[]), ("failpoint", &[]), ("seeded_bug", &[]), ("telemetry", &["shutdown"])];
+const FOUNDATIONS: &[(&str, &[&str])] = &[
+    ("db", &[]),
+    ("shutdown", &[]),
+    ("failpoint", &[]),
+    ("seeded_bug", &[]),
+    ("systemd", &["shutdown"]),
+    ("telemetry", &["shutdown"]),
+];
 /// Knows the settings of every part; only who starts parts may know it.
 const CONFIG_READERS: &[&str] = &["app", "dev", "main", "serve"];
 

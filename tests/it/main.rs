@@ -19,3 +19,4 @@ mod socket;
 mod stage;
 mod stops;
 mod stores;
+mod systemd;
