@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod balancers;
 mod client;
 mod crashes;
 mod delivery;
