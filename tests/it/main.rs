@@ -16,6 +16,7 @@ mod rolling;
 mod secrets;
 mod shape;
 mod shared;
+mod smoke;
 mod socket;
 mod stage;
 mod stops;
