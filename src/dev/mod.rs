@@ -7,6 +7,7 @@
 pub mod account;
 pub mod binaries;
 pub mod cluster;
+pub mod disk;
 pub mod echo;
 pub mod fcm;
 pub mod haproxy;

@@ -5,6 +5,7 @@
 mod client;
 mod crashes;
 mod delivery;
+mod disk;
 mod examples;
 mod faults;
 mod readme;

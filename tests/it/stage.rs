@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::fcm;
+use fanlight::dev::state::StateDir;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, MutexGuard};
@@ -21,6 +22,7 @@ const WARMUP_MS: i64 = 3_000;
 /// Any wait for an effect ends here, far beyond every promise that a test measures.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
+const PATIENT: [(&str, &str); 1] = [("FANLIGHT__DELIVERY__ACK_DEADLINE_MS", "60000")];
 
 pub struct Stage {
     pub cluster: Cluster,
@@ -33,18 +35,24 @@ pub struct Stage {
 impl Stage {
     /// Three nodes and two linked people; what their linking told them is settled, and the push log is empty.
     pub async fn set() -> Self {
-        Self::set_with(&[]).await
+        Self::set_with(&[], None).await
     }
 
     /// As [`Stage::set`], for tests that nobody is pushed: a busy machine confirms late, too.
     pub async fn set_patient() -> Self {
-        Self::set_with(&[("FANLIGHT__DELIVERY__ACK_DEADLINE_MS", "60000")]).await
+        Self::set_with(&PATIENT, None).await
     }
 
-    async fn set_with(settings: &[(&str, &str)]) -> Self {
+    /// As [`Stage::set_patient`], with the stores in this directory, as durable as in production.
+    pub async fn set_patient_in(folder: StateDir) -> Self {
+        Self::set_with(&PATIENT, Some(folder)).await
+    }
+
+    async fn set_with(settings: &[(&str, &str)], folder: Option<StateDir>) -> Self {
         let turn = TURN.lock().await;
         let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let options = ClusterOptions { env, ..ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight")) };
+        let options =
+            ClusterOptions { env, state: folder, ..ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight")) };
         let cluster = Cluster::start(options).await.unwrap();
         let ann = Client::register(&cluster.url(), "ann@example.com").await;
         let bob = Client::register(&cluster.url(), "bob@example.com").await;

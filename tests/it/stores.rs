@@ -30,10 +30,10 @@ async fn listeners(redis: &mut MultiplexedConnection) -> usize {
 }
 
 /// Two watchers on different nodes, who read everything in order.
-struct Watchers(Vec<Socket>);
+pub struct Watchers(Vec<Socket>);
 
 impl Watchers {
-    async fn new(stage: &Stage) -> Self {
+    pub async fn new(stage: &Stage) -> Self {
         stage.register_device(&stage.bob, "phone", "token-phone").await;
         let mut sockets =
             vec![stage.connect(&stage.bob, 1, "").await, stage.connect(&stage.bob, 2, "").await];
@@ -45,7 +45,7 @@ impl Watchers {
     }
 
     /// Each saw every event from the second on, once and in order; nobody was pushed.
-    async fn saw_everything(&mut self, stage: &Stage) {
+    pub async fn saw_everything(&mut self, stage: &Stage) {
         let started = Instant::now();
         let last = stage.outcomes(&stage.bob).await.last().unwrap().0;
         for socket in &mut self.0 {
