@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod clocks;
 mod crashes;
 mod delivery;
 mod disk;

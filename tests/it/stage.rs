@@ -43,6 +43,11 @@ impl Stage {
         Self::set_with(&PATIENT, None).await
     }
 
+    /// As [`Stage::set`], with other settings of the nodes.
+    pub async fn set_up(settings: &[(&str, &str)]) -> Self {
+        Self::set_with(settings, None).await
+    }
+
     /// As [`Stage::set_patient`], with the stores in this directory, as durable as in production.
     pub async fn set_patient_in(folder: StateDir) -> Self {
         Self::set_with(&PATIENT, Some(folder)).await
