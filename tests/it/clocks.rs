@@ -8,7 +8,7 @@ use fanlight::domain::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::client::Client;
-use crate::stage::{Stage, seq, until};
+use crate::stage::{Stage, options, seq, until};
 use crate::stores::Watchers;
 
 const RIGHT: usize = 0;
@@ -132,7 +132,7 @@ async fn nodes_whose_clocks_are_hours_off_keep_deadlines_and_lives() {
 /// Tokens are the one thing that begins and ends by the clock of a node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_node_whose_clock_is_hours_off_is_refused_and_refreshed_elsewhere() {
-    let mut stage = Stage::set_up(&[("FANLIGHT__ACCOUNTS__ACCESS_TTL_SECONDS", "900")]).await;
+    let mut stage = Stage::set_on(options(&[("FANLIGHT__ACCOUNTS__ACCESS_TTL_SECONDS", "900")])).await;
     stage.set_clocks_wrong().await;
     for (wrong, _) in HOURS_OFF {
         let session = stage.bob.at(&stage.node(wrong)).log_in_again().await;

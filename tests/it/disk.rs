@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use fanlight::dev::cluster::ClusterOptions;
 use fanlight::dev::disk::SmallDisk;
 use fanlight::dev::postgres::Postgres;
 use fanlight::dev::state::StateDir;
@@ -11,7 +12,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 
 use crate::client::Client;
-use crate::stage::{Stage, until};
+use crate::stage::{PATIENT, Stage, options, until};
 use crate::stores::Watchers;
 
 /// What an empty database takes, its log, and room for a few changes.
@@ -73,7 +74,9 @@ async fn until_it_runs(postgres: &mut Postgres) {
 async fn a_full_disk_of_postgres_refuses_changes_loses_nothing_and_closes_no_socket() {
     let folder = StateDir::scratch().unwrap();
     let disk = SmallDisk::mount(&folder, "postgres", DISK_MIB).unwrap();
-    let mut stage = Stage::set_patient_in(folder).await;
+    // As durable as in production.
+    let options = ClusterOptions { state: Some(folder), ..options(&PATIENT) };
+    let mut stage = Stage::set_on(options).await;
     let mut watchers = Watchers::new(&stage).await;
     let answers = Answers::default();
     let (stop, stopped) = watch::channel(false);

@@ -6,6 +6,7 @@ mod client;
 mod clocks;
 mod crashes;
 mod delivery;
+mod descriptors;
 mod disk;
 mod examples;
 mod faults;

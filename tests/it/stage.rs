@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::fcm;
-use fanlight::dev::state::StateDir;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, MutexGuard};
@@ -22,7 +21,8 @@ const WARMUP_MS: i64 = 3_000;
 /// Any wait for an effect ends here, far beyond every promise that a test measures.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
-const PATIENT: [(&str, &str); 1] = [("FANLIGHT__DELIVERY__ACK_DEADLINE_MS", "60000")];
+/// Nobody is pushed who is there, however late.
+pub const PATIENT: [(&str, &str); 1] = [("FANLIGHT__DELIVERY__ACK_DEADLINE_MS", "60000")];
 
 pub struct Stage {
     pub cluster: Cluster,
@@ -35,29 +35,17 @@ pub struct Stage {
 impl Stage {
     /// Three nodes and two linked people; what their linking told them is settled, and the push log is empty.
     pub async fn set() -> Self {
-        Self::set_with(&[], None).await
+        Self::set_on(options(&[])).await
     }
 
     /// As [`Stage::set`], for tests that nobody is pushed: a busy machine confirms late, too.
     pub async fn set_patient() -> Self {
-        Self::set_with(&PATIENT, None).await
+        Self::set_on(options(&PATIENT)).await
     }
 
-    /// As [`Stage::set`], with other settings of the nodes.
-    pub async fn set_up(settings: &[(&str, &str)]) -> Self {
-        Self::set_with(settings, None).await
-    }
-
-    /// As [`Stage::set_patient`], with the stores in this directory, as durable as in production.
-    pub async fn set_patient_in(folder: StateDir) -> Self {
-        Self::set_with(&PATIENT, Some(folder)).await
-    }
-
-    async fn set_with(settings: &[(&str, &str)], folder: Option<StateDir>) -> Self {
+    /// As [`Stage::set`], on another cluster.
+    pub async fn set_on(options: ClusterOptions) -> Self {
         let turn = TURN.lock().await;
-        let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let options =
-            ClusterOptions { env, state: folder, ..ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight")) };
         let cluster = Cluster::start(options).await.unwrap();
         let ann = Client::register(&cluster.url(), "ann@example.com").await;
         let bob = Client::register(&cluster.url(), "bob@example.com").await;
@@ -200,6 +188,12 @@ impl Stage {
         })
         .await;
     }
+}
+
+/// A cluster of its own with these settings of the nodes.
+pub fn options(settings: &[(&str, &str)]) -> ClusterOptions {
+    let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    ClusterOptions { env, ..ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight")) }
 }
 
 fn id(user: &Client) -> uuid::Uuid {
