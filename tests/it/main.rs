@@ -10,6 +10,7 @@ mod descriptors;
 mod disk;
 mod examples;
 mod faults;
+mod proxy;
 mod readme;
 mod reconnect;
 mod resume;

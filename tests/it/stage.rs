@@ -169,7 +169,7 @@ impl Stage {
     }
 
     /// Waits until no node holds a connection, and Redis knows it.
-    async fn until_absent(&self) {
+    pub async fn until_absent(&self) {
         self.until_present("nobody is connected", "*", false).await;
     }
 
