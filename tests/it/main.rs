@@ -23,3 +23,4 @@ mod socket;
 mod stage;
 mod stops;
 mod stores;
+mod tls;

@@ -18,12 +18,12 @@ const ROUNDS: usize = 10;
 /// Far less than the interval of a healthy node's comparisons (30 s), far more than any repair takes.
 const SOON: Duration = Duration::from_secs(20);
 
-async fn redis(url: &str) -> MultiplexedConnection {
+pub async fn redis(url: &str) -> MultiplexedConnection {
     redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 
 /// How many nodes listen at this Redis; none if it cannot say.
-async fn listeners(redis: &mut MultiplexedConnection) -> usize {
+pub async fn listeners(redis: &mut MultiplexedConnection) -> usize {
     let mut command = redis::cmd("PUBSUB");
     let channels = command.arg("CHANNELS").arg("fanlight:inbox:*").query_async::<Vec<String>>(redis).await;
     channels.map_or(0, |channels| channels.len())
