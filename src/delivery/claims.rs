@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use serde::Deserialize as _;
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
 use crate::delivery::event::PushContent;
 use crate::delivery::outbox::interval;
-use crate::delivery::outcome::{Reason, Settled};
+use crate::delivery::outcome::{Reason, Settled, count_parked};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EventId, UserId};
 
@@ -102,15 +103,21 @@ pub async fn claim_overdue(
     .await
 }
 
-/// Takes on one event that nobody has claimed or settled yet.
+/// Takes on those of these events that nobody has claimed or settled yet.
 pub async fn claim_fresh(
     db: impl PgExecutor<'_>,
-    event: EventId,
+    events: &[EventId],
     lease: Duration,
-) -> Result<Option<Claimed>, sqlx::Error> {
-    claim!("clock_timestamp() + $2", "id = $1 AND claims = 0 FOR UPDATE", event.0, interval(lease))
-        .fetch_optional(db)
-        .await
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    let ids: Vec<Uuid> = events.iter().map(|event| event.0).collect();
+    claim!(
+        "clock_timestamp() + $2",
+        "id = ANY($1) AND claims = 0 FOR UPDATE SKIP LOCKED",
+        &ids,
+        interval(lease)
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// Settles a claimed event. Returns it, unless somebody else has settled or claimed it.
@@ -132,35 +139,41 @@ pub async fn settle(
     Ok((result.rows_affected() == 1).then(|| Settled { kind: claimed.kind.clone(), reason }))
 }
 
-/// Leaves a claimed event to its user's next connect, for this reason; somebody looks at it again at `due_at`.
-/// Returns whether it did not wait for this reason before.
+/// Leaves claimed events to their users' next connect, for this reason; somebody looks at them again at `due_at`,
+/// and at one that another statement has locked when its lease ends.
 pub async fn park(
     db: impl PgExecutor<'_>,
-    claimed: &Claimed,
+    claimed: &[Claimed],
     reason: Reason,
     due_at: Timestamp,
-) -> Result<bool, sqlx::Error> {
-    let changed = sqlx::query_scalar!(
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = claimed.iter().map(|event| event.id.0).collect();
+    let claims: Vec<i32> = claimed.iter().map(|event| event.claims).collect();
+    let rows = sqlx::query!(
         r#"UPDATE events AS e SET due_at = least($3, e.expires_at), reason = $4
-           FROM (SELECT id, reason FROM events WHERE id = $1) AS before
-           WHERE e.id = before.id AND e.claims = $2 AND e.outcome IS NULL
-           RETURNING before.reason IS DISTINCT FROM e.reason AS "changed!""#,
-        claimed.id.0,
-        claimed.claims,
+           FROM (SELECT id, reason FROM events
+                 WHERE (id, claims) IN (SELECT * FROM unnest($1::uuid[], $2::int[])) AND outcome IS NULL
+                 FOR UPDATE SKIP LOCKED) AS before
+           WHERE e.id = before.id
+           RETURNING e.kind, before.reason IS DISTINCT FROM e.reason AS "changed!""#,
+        &ids,
+        &claims,
         due_at,
         reason.as_str(),
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    Ok(changed == Some(true))
+    rows.iter().filter(|row| row.changed).for_each(|row| count_parked(&row.kind, reason));
+    Ok(())
 }
 
-/// Makes the events due that wait because no device of this user could be woken: now there may be one.
-pub async fn wake(db: impl PgExecutor<'_>, user: UserId) -> Result<(), sqlx::Error> {
+/// Makes the events due that wait because no device of these users could be woken: now there may be one.
+pub async fn wake(db: impl PgExecutor<'_>, users: &[UserId]) -> Result<(), sqlx::Error> {
+    let users: Vec<Uuid> = users.iter().map(|user| user.0).collect();
     sqlx::query!(
         "UPDATE events SET due_at = clock_timestamp(), reason = NULL
-         WHERE user_id = $1 AND outcome IS NULL AND reason IN ('no_device', 'token_dead', 'given_up')",
-        user.0,
+         WHERE user_id = ANY($1) AND outcome IS NULL AND reason IN ('no_device', 'token_dead', 'given_up')",
+        &users,
     )
     .execute(db)
     .await?;

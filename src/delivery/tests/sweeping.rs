@@ -111,7 +111,7 @@ async fn a_settlement_by_an_overtaken_worker_changes_nothing() {
 
     let settle = async |by, reason| claims::settle(&world.pool, by, reason).await.unwrap().is_some();
     assert!(!settle(&slow, Reason::Accepted).await);
-    claims::park(&world.pool, &slow, Reason::NoDevice, slow.now).await.unwrap();
+    claims::park(&world.pool, std::slice::from_ref(&slow), Reason::NoDevice, slow.now).await.unwrap();
     assert!(world.claim().await.is_empty(), "the overtaken worker gave it back");
     assert!(settle(&quick, Reason::GivenUp).await);
     assert!(!settle(&quick, Reason::Accepted).await);
