@@ -66,7 +66,7 @@ fn raise_file_limit() -> Option<usize> {
 /// Lets in no more clients than leave files for everything else. Without one left, a node could neither tell the
 /// others that it is full, nor answer a probe, nor connect to its stores again.
 fn keep_files_free(config: &mut Config, files: usize) -> anyhow::Result<()> {
-    let own = OWN_FILES + config.postgres.connections_max as usize;
+    let own = OWN_FILES + config.postgres.connections();
     let clients = files.saturating_sub(own);
     anyhow::ensure!(
         clients >= CLIENTS_MIN,
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn clients_leave_a_node_the_files_that_it_needs() {
         let config = Config::load(None).unwrap();
-        let own = OWN_FILES + config.postgres.connections_max as usize;
+        let own = OWN_FILES + config.postgres.connections();
         let clients = |files: usize| {
             let mut config = config.clone();
             keep_files_free(&mut config, files)
