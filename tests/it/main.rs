@@ -4,10 +4,14 @@
 
 mod balancers;
 mod client;
+mod clocks;
 mod crashes;
 mod delivery;
+mod descriptors;
+mod disk;
 mod examples;
 mod faults;
+mod proxy;
 mod readme;
 mod reconnect;
 mod resume;
@@ -22,3 +26,4 @@ mod stage;
 mod stops;
 mod stores;
 mod systemd;
+mod tls;
