@@ -27,6 +27,8 @@ missing_packages() {
     # Two dependencies are built from C: aws-lc and jemalloc.
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
+    # libFuzzer is built from C++; only ./test uses it.
+    [ -z "${needs_cxx:-}" ] || find_tool c++ || echo g++
 }
 
 as_root() {
@@ -38,7 +40,7 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc make
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc gcc-c++ make
   Arch             sudo pacman -S postgresql valkey haproxy base-devel
   Alpine           apk add postgresql redis haproxy build-base
   macOS            brew install postgresql@17 redis haproxy
