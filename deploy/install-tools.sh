@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
+# Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, libfaketime,
+# OpenSSL, a C and a C++ compiler.
 # Run it alone, or source it; ./run and ./test do.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
@@ -24,11 +25,13 @@ missing_packages() {
     has_postgres || echo postgresql
     find_tool redis-server || find_tool valkey-server || echo redis-server
     find_tool haproxy || echo haproxy
-    # Two dependencies are built from C: aws-lc and jemalloc.
+    # Tests set the clock of a node wrong, and make certificates.
+    find_tool faketime || echo faketime
+    find_tool openssl || echo openssl
+    # Two dependencies are built from C, aws-lc and jemalloc, and for ./test one from C++, libFuzzer.
     find_tool cc || echo gcc libc6-dev
+    find_tool c++ || echo g++
     find_tool make || echo make
-    # libFuzzer is built from C++; only ./test uses it.
-    [ -z "${needs_cxx:-}" ] || find_tool c++ || echo g++
 }
 
 as_root() {
@@ -40,10 +43,10 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc gcc-c++ make
-  Arch             sudo pacman -S postgresql valkey haproxy base-devel
-  Alpine           apk add postgresql redis haproxy build-base
-  macOS            brew install postgresql@17 redis haproxy
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy libfaketime openssl gcc-c++ make
+  Arch             sudo pacman -S postgresql valkey haproxy libfaketime openssl base-devel
+  Alpine           apk add postgresql redis haproxy libfaketime openssl build-base
+  macOS            brew install postgresql@17 redis haproxy libfaketime openssl
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1

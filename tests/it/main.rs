@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod clocks;
 mod crashes;
 mod delivery;
+mod descriptors;
+mod disk;
 mod examples;
 mod faults;
+mod proxy;
 mod readme;
 mod reconnect;
 mod resume;
@@ -19,3 +23,4 @@ mod socket;
 mod stage;
 mod stops;
 mod stores;
+mod tls;
