@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, nginx,
-# libfaketime, OpenSSL, a C compiler.
+# libfaketime, OpenSSL, a C and a C++ compiler.
 # Run it alone, or source it; ./run and ./test do.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
@@ -29,8 +29,9 @@ missing_packages() {
     find_tool nginx || echo nginx
     find_tool faketime || echo faketime
     find_tool openssl || echo openssl
-    # Two dependencies are built from C: aws-lc and jemalloc.
+    # Two dependencies are built from C, aws-lc and jemalloc, and for ./test one from C++, libFuzzer.
     find_tool cc || echo gcc libc6-dev
+    find_tool c++ || echo g++
     find_tool make || echo make
 }
 
@@ -43,7 +44,7 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy nginx libfaketime openssl gcc make
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy nginx libfaketime openssl gcc-c++ make
   Arch             sudo pacman -S postgresql valkey haproxy nginx libfaketime openssl base-devel
   Alpine           apk add postgresql redis haproxy nginx libfaketime openssl build-base
   macOS            brew install postgresql@17 redis haproxy nginx libfaketime openssl

@@ -107,7 +107,9 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 fn sources() -> Vec<Source> {
-    let paths = ["src", "tests", "chaos"].into_iter().flat_map(|folder| files(folder, "rs"));
+    let paths = ["src", "tests", "chaos", "fuzz/src", "fuzz/fuzz_targets"]
+        .into_iter()
+        .flat_map(|folder| files(folder, "rs"));
     let read = paths.map(|path| Source {
         path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(),
         text: fs::read_to_string(&path).unwrap(),
