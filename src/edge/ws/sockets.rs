@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -27,6 +27,7 @@ use crate::edge::ws::Config;
 use crate::edge::ws::admission::{Admission, Door};
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::connection::{Connection, End};
+use crate::edge::ws::continued::Continued;
 use crate::edge::ws::protocol::{self, Command};
 use crate::edge::ws::replay::Replay;
 use crate::edge::ws::session::{Receipt, Rules, Session};
@@ -112,7 +113,7 @@ impl Sockets {
     ) {
         let started = Instant::now();
         let (reading, mut writer) = stream.split();
-        let mut reading = std::io::Cursor::new(leftover).chain(reading);
+        let mut reading = Continued::new(leftover, reading);
         let mut reader = Reader::new(&mut reading, self.parts.config.limits());
         let end = self.converse(&mut reader, &mut writer, hello, &mut admission).await;
         drop(reader);
