@@ -5,6 +5,7 @@
 //! `cargo run --release --example echo -- --port 9001`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -72,8 +73,9 @@ fn handshake(mut request: Request, limits: Limits, shutdown: &Shutdown) -> Resul
 
 async fn serve(mut stream: TcpStream, leftover: Bytes, limits: Limits) {
     let (reading, mut writer) = stream.split();
-    let mut reading = Continued::new(leftover, reading);
-    let mut reader = Reader::new(&mut reading, limits);
+    let share = Arc::default();
+    let mut reading = Continued::new(leftover, reading, &share);
+    let mut reader = Reader::new(&mut reading, limits, share);
     let last_word = converse(&mut reader, &mut writer).await;
     drop(reader);
     if let Some(frame) = last_word {

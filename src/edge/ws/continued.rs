@@ -3,19 +3,29 @@
 //! Freed once it is read: the connection may be idle for a day after it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::delivery::budget::{Held, Share};
+
 /// Reads `beginning`, then the stream.
 pub struct Continued<R> {
-    beginning: Bytes,
+    beginning: Option<Beginning>,
     stream: R,
 }
 
+struct Beginning {
+    bytes: Bytes,
+    _held: Held,
+}
+
 impl<R> Continued<R> {
-    pub fn new(beginning: Bytes, stream: R) -> Self {
+    pub fn new(bytes: Bytes, stream: R, share: &Arc<Share>) -> Self {
+        let held = share.hold(bytes.len());
+        let beginning = (!bytes.is_empty()).then_some(Beginning { bytes, _held: held });
         Self { beginning, stream }
     }
 }
@@ -26,13 +36,13 @@ impl<R: AsyncRead + Unpin> AsyncRead for Continued<R> {
         context: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        if self.beginning.is_empty() {
+        let Some(Beginning { bytes, .. }) = &mut self.beginning else {
             return Pin::new(&mut self.stream).poll_read(context, space);
-        }
-        let length = self.beginning.len().min(space.remaining());
-        space.put_slice(&self.beginning.split_to(length));
-        if self.beginning.is_empty() {
-            self.beginning = Bytes::new();
+        };
+        let length = bytes.len().min(space.remaining());
+        space.put_slice(&bytes.split_to(length));
+        if bytes.is_empty() {
+            self.beginning = None;
         }
         Poll::Ready(Ok(()))
     }
@@ -46,15 +56,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_beginning_is_read_first_and_then_freed() {
-        let kept = Bytes::copy_from_slice(b"beginning, ");
-        let mut stream = Continued::new(kept.clone(), &b"rest"[..]);
+        let (kept, share) = (Bytes::copy_from_slice(b"beginning, "), Arc::default());
+        let mut stream = Continued::new(kept.clone(), &b"rest"[..], &share);
         let mut read = String::new();
         assert_eq!((&mut stream).take(5).read_to_string(&mut read).await.unwrap(), 5);
-        assert!(!kept.is_unique());
+        assert_eq!((kept.is_unique(), share.bytes()), (false, kept.len()));
 
         stream.read_to_string(&mut read).await.unwrap();
 
         assert_eq!(read, "beginning, rest");
-        assert!(kept.is_unique());
+        assert_eq!((kept.is_unique(), share.bytes()), (true, 0));
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::db::EpochId;
-use crate::delivery::budget::Budget;
+use crate::delivery::budget::{Budget, Share};
 use crate::delivery::mailbox::{Farewell, Mailbox};
 use crate::delivery::membership::Membership;
 use crate::delivery::outbox::Cursor;
@@ -113,8 +113,10 @@ impl Sockets {
     ) {
         let started = Instant::now();
         let (reading, mut writer) = stream.split();
-        let mut reading = Continued::new(leftover, reading);
-        let mut reader = Reader::new(&mut reading, self.parts.config.limits());
+        // From the first byte on: also who is still a stranger takes memory.
+        let share = Share::of(&self.parts.budget);
+        let mut reading = Continued::new(leftover, reading, &share);
+        let mut reader = Reader::new(&mut reading, self.parts.config.limits(), share);
         let end = self.converse(&mut reader, &mut writer, hello, &mut admission).await;
         drop(reader);
         // A client may choose among thousands of codes; a label must not.
@@ -147,8 +149,8 @@ impl Sockets {
         };
         admission.know();
         let bounds = self.parts.config.bounds();
-        let mailbox = Mailbox::new(claims.sub, claims.sid, hello.device, bounds).within(&self.parts.budget);
-        let mailbox = Arc::new(mailbox);
+        let mailbox = Mailbox::new(claims.sub, claims.sid, hello.device, bounds);
+        let mailbox = Arc::new(mailbox.within(Arc::clone(reader.share())));
         // Registered before the replay: an event committed in between would otherwise reach neither path.
         let registration = Registration { registry: &self.parts.registry, mailbox: &mailbox };
         let per_user_max = self.parts.config.connections_per_user_max;

@@ -35,6 +35,7 @@ mod authentication;
 mod draining;
 mod frames;
 mod half_open;
+mod half_sent;
 mod handshake;
 mod limits;
 mod peer;
