@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
+# Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, a C compiler, ip.
 # Run it alone, or source it; ./run and ./test do.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
@@ -27,6 +27,8 @@ missing_packages() {
     # Two dependencies are built from C: aws-lc and jemalloc.
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
+    # A test cuts the network between a client and a node.
+    [ "$(uname)" != Linux ] || find_tool ip || echo iproute2
 }
 
 as_root() {
@@ -38,9 +40,9 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc make
-  Arch             sudo pacman -S postgresql valkey haproxy base-devel
-  Alpine           apk add postgresql redis haproxy build-base
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc make iproute
+  Arch             sudo pacman -S postgresql valkey haproxy base-devel iproute2
+  Alpine           apk add postgresql redis haproxy build-base iproute2
   macOS            brew install postgresql@17 redis haproxy
 Or start the cluster in containers: docker compose up --build
 MESSAGE

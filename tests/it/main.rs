@@ -5,8 +5,10 @@
 mod client;
 mod crashes;
 mod delivery;
+mod dropped;
 mod examples;
 mod faults;
+mod network;
 mod readme;
 mod reconnect;
 mod resume;

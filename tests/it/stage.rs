@@ -177,6 +177,11 @@ impl Stage {
         self.until_present("the user's connection is known", &user.id, true).await;
     }
 
+    /// Waits until Redis knows no connection of the user.
+    pub async fn until_forgotten(&self, user: &Client) {
+        self.until_present("the user's connection is forgotten", &user.id, false).await;
+    }
+
     async fn until_present(&self, what: &str, user: &str, expected: bool) {
         let client = redis::Client::open(self.cluster.redis.url()).unwrap();
         let mut redis = client.get_multiplexed_async_connection().await.unwrap();
