@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::fcm;
+use fanlight::dev::process::Signal;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, MutexGuard};
@@ -84,6 +85,12 @@ impl Stage {
     /// The address of one node, not of the load balancer.
     pub fn node(&self, index: usize) -> String {
         self.cluster.nodes[index].http()
+    }
+
+    pub fn signal(&mut self, nodes: &[usize], signal: Signal) {
+        for node in nodes {
+            self.cluster.nodes[*node].process.signal(signal).unwrap();
+        }
     }
 
     pub async fn connect(&self, client: &Client, node: usize, query: &str) -> Socket {
