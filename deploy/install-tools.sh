@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, a C compiler, ip.
+# Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, libfaketime,
+# OpenSSL, ip, a C compiler.
 # Run it alone, or source it; ./run and ./test do.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
@@ -24,11 +25,13 @@ missing_packages() {
     has_postgres || echo postgresql
     find_tool redis-server || find_tool valkey-server || echo redis-server
     find_tool haproxy || echo haproxy
+    # Tests set the clock of a node wrong, make certificates, and cut the network of a client.
+    find_tool faketime || echo faketime
+    find_tool openssl || echo openssl
+    [ "$(uname)" != Linux ] || find_tool ip || echo iproute2
     # Two dependencies are built from C: aws-lc and jemalloc.
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
-    # A test cuts the network between a client and a node.
-    [ "$(uname)" != Linux ] || find_tool ip || echo iproute2
 }
 
 as_root() {
@@ -40,10 +43,10 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc make iproute
-  Arch             sudo pacman -S postgresql valkey haproxy base-devel iproute2
-  Alpine           apk add postgresql redis haproxy build-base iproute2
-  macOS            brew install postgresql@17 redis haproxy
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy libfaketime openssl gcc make iproute
+  Arch             sudo pacman -S postgresql valkey haproxy libfaketime openssl base-devel iproute2
+  Alpine           apk add postgresql redis haproxy libfaketime openssl build-base iproute2
+  macOS            brew install postgresql@17 redis haproxy libfaketime openssl
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
-use crate::db::{self, PgPool};
+use crate::db::{self, Pools};
 use crate::delivery::budget::Budget;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::fallback::Fallback;
@@ -45,7 +45,7 @@ const CONTROL_QUEUE_MAX: usize = 1_024;
 /// A node that runs.
 pub struct App {
     config: Config,
-    pool: PgPool,
+    pools: Pools,
     health: Arc<Health>,
     sockets: Arc<Sockets>,
     settlement: Settlement,
@@ -65,14 +65,14 @@ impl App {
         let clock: SharedClock = Arc::new(SystemClock);
         let node = NodeId::generate();
         let database = Arc::new(db::Watch::default());
-        let pool = db::watched_pool(&config.postgres, &database).context("postgres.url")?;
+        let pools = Pools::open(&config.postgres, &database).context("postgres.url")?;
         let link = RedisLink::new(config.redis.clone()).context("redis.url")?;
         let keys = Arc::new(config.auth.key_ring()?);
         let origins = AllowedOrigins::new(&config.server.allowed_origins);
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&keys), Arc::clone(&clock), origins));
 
         follow_redis(&link, &working);
-        let parts = Delivery::start(&config, (&pool, &database), &link, node, &clock, &working)?;
+        let parts = Delivery::start(&config, (&pools, &database), &link, node, &clock, &working)?;
         let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
         let listener = on_control(&parts.registry, Arc::clone(&revoke), Arc::clone(&database));
         parts.membership.start(listener, &working);
@@ -80,7 +80,7 @@ impl App {
         let takeovers = takeover::watch(Arc::clone(&database), membership, registry, working.clone());
         working.spawn("delivery.takeover", takeovers);
 
-        let features = Features { config: &config, pool: &pool, clock: &clock, working: &working };
+        let features = Features { config: &config, pools: &pools, clock: &clock, working: &working };
         let throttle = throttle(&config, &link, &clock);
         let (routes, _) = features
             .start(keys, throttle, &parts, &authenticator, &revoke)?
@@ -92,7 +92,7 @@ impl App {
         let sockets = Sockets::new(ws::Parts {
             node,
             config: config.sockets.clone(),
-            replay: ws::Replay::new(pool.clone(), &database, &config.delivery),
+            replay: ws::Replay::new(pools.requests.clone(), &database, &config.delivery),
             authenticator: Arc::clone(&authenticator),
             registry: Arc::clone(&parts.registry),
             membership: Arc::clone(&parts.membership),
@@ -107,7 +107,7 @@ impl App {
         tracing::info!(node.id = %node, listen = %config.server.listen, "the node is up");
         Ok(Self {
             config,
-            pool,
+            pools,
             health: parts.health,
             sockets,
             settlement: parts.settlement,
@@ -134,7 +134,7 @@ impl App {
         let (answered, ()) = tokio::join!(self.accepting.finished(limit), closing);
         self.working.stop();
         let ended = self.working.finished(limit).await;
-        self.settlement.flush(&self.pool).await;
+        self.settlement.flush(&self.pools.requests).await;
         tracing::info!(in_time = answered && ended, "the node has stopped");
     }
 }
@@ -151,20 +151,22 @@ struct Delivery {
 impl Delivery {
     fn start(
         config: &Config,
-        (pool, database): (&PgPool, &Arc<db::Watch>),
+        (pools, database): (&Pools, &Arc<db::Watch>),
         link: &RedisLink,
         node: NodeId,
         clock: &SharedClock,
         working: &Shutdown,
     ) -> anyhow::Result<Self> {
         let settings = &config.delivery;
+        let Pools { requests, background } = pools;
         let registry = Arc::new(Registry::default());
         let broker = Arc::new(RedisBroker::new(link.clone(), node));
         let presence = Arc::new(RedisPresence::new(link.clone()));
         let broker_health = Arc::new(BrokerHealth::default());
         let gateway = push::gateway(&config.push, Arc::clone(clock))?;
-        let tokens = Arc::new(devices::PushDevices::new(pool.clone(), Arc::clone(clock), &config.devices));
-        let fallback = Fallback::start(pool.clone(), settings, tokens, gateway, working);
+        let tokens =
+            Arc::new(devices::PushDevices::new(background.clone(), Arc::clone(clock), &config.devices));
+        let fallback = Fallback::start(background.clone(), settings, tokens, gateway, working);
         let route = Route {
             registry: Arc::clone(&registry),
             broker: Arc::clone(&broker) as _,
@@ -173,14 +175,17 @@ impl Delivery {
         let dispatcher = Dispatcher::start(&route, &fallback, settings.dispatch_queue_events, working);
         let settlement = Settlement::new(settings.settled_by);
         let interval = Duration::from_millis(settings.settle_interval_ms);
-        working.spawn("delivery.settlement", settlement.clone().run(pool.clone(), interval, working.clone()));
+        working.spawn(
+            "delivery.settlement",
+            settlement.clone().run(requests.clone(), interval, working.clone()),
+        );
         let sweeper =
-            Sweeper { pool: pool.clone(), config: settings.clone(), route, fallback: fallback.clone() };
+            Sweeper { pool: background.clone(), config: settings.clone(), route, fallback: fallback.clone() };
         working.spawn("delivery.sweeper", sweeper.run(working.clone()));
-        let prune = Sweeper::prune(pool.clone(), settings.clone(), working.clone());
+        let prune = Sweeper::prune(background.clone(), settings.clone(), working.clone());
         working.spawn("delivery.prune", prune);
         let reconciler = Reconciler {
-            pool: pool.clone(),
+            pool: requests.clone(),
             registry: Arc::clone(&registry),
             health: Arc::clone(&broker_health),
             interval: Duration::from_millis(settings.reconcile_interval_ms),
@@ -189,7 +194,7 @@ impl Delivery {
         let health = Health::new(Arc::clone(&broker_health), Arc::clone(&registry));
         working.spawn(
             "ops.health",
-            Arc::clone(&health).watch(pool.clone(), Arc::clone(database), working.clone()),
+            Arc::clone(&health).watch(pools.clone(), Arc::clone(database), working.clone()),
         );
         let membership =
             Membership::new(node, Arc::clone(&registry), presence, broker, broker_health, fallback);
@@ -200,7 +205,7 @@ impl Delivery {
 /// What starts the features.
 struct Features<'a> {
     config: &'a Config,
-    pool: &'a PgPool,
+    pools: &'a Pools,
     clock: &'a SharedClock,
     working: &'a Shutdown,
 }
@@ -214,10 +219,10 @@ impl Features<'_> {
         authenticator: &Arc<Authenticator>,
         revoke: &accounts::Announce,
     ) -> anyhow::Result<OpenApiRouter> {
-        let Self { config, pool, clock, working } = *self;
+        let Self { config, pools: Pools { requests, background }, clock, working } = *self;
         let announce = announce(Arc::clone(revoke), &delivery.membership, working);
         let accounts = Arc::new(accounts::Service::new(accounts::Settings {
-            pool: pool.clone(),
+            pool: requests.clone(),
             clock: Arc::clone(clock),
             keys,
             throttle: Arc::clone(&throttle),
@@ -227,14 +232,14 @@ impl Features<'_> {
         })?);
         let watch = accounts::revocation::Watch {
             authenticator: Arc::clone(authenticator),
-            pool: pool.clone(),
+            pool: requests.clone(),
             clock: Arc::clone(clock),
             access_ttl: config.accounts.access_ttl(),
             found: Arc::clone(revoke),
         };
         working.spawn("accounts.revocation", accounts::revocation::watch(watch, working.clone()));
         let cleaning = accounts::housekeeping::run(
-            pool.clone(),
+            background.clone(),
             Arc::clone(clock),
             config.accounts.clone(),
             working.clone(),
@@ -243,16 +248,16 @@ impl Features<'_> {
 
         let dispatcher = || delivery.dispatcher.clone();
         let linking = linking::Service::new(
-            pool.clone(),
+            requests.clone(),
             Arc::clone(clock),
             dispatcher(),
             throttle,
             config.linking.clone(),
         );
         let status =
-            status::Service::new(pool.clone(), Arc::clone(clock), dispatcher(), config.status.clone());
+            status::Service::new(requests.clone(), Arc::clone(clock), dispatcher(), config.status.clone());
         working.spawn("status.lapse", status::run_lapse_job(Arc::clone(&status), working.clone()));
-        let devices = devices::Service::new(pool.clone(), Arc::clone(clock), config.devices.clone());
+        let devices = devices::Service::new(requests.clone(), Arc::clone(clock), config.devices.clone());
         working.spawn("devices.stale", devices::run_stale_job(Arc::clone(&devices), working.clone()));
         Ok(feature_routes(accounts, linking, status, devices))
     }

@@ -76,16 +76,18 @@ pub fn compare(before: Holdings, after: Holdings) -> Growth {
     Growth { before, after, grown }
 }
 
-/// Metrics without labels, rounded.
+/// Metrics, rounded; those that differ only in labels are added up.
 fn gauges(text: &str) -> BTreeMap<&str, i64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let pairs = lines.filter_map(|line| line.split_once(' '));
-    pairs
-        .filter_map(|(name, value)| {
-            let whole = value.split('.').next().unwrap_or(value);
-            Some((name, whole.parse().ok()?))
-        })
-        .collect()
+    let mut gauges = BTreeMap::new();
+    for (name, value) in lines.filter_map(|line| line.rsplit_once(' ')) {
+        let name = name.split('{').next().unwrap_or(name);
+        let whole = value.split('.').next().unwrap_or(value);
+        if let Ok(whole) = whole.parse::<i64>() {
+            *gauges.entry(name).or_default() += whole;
+        }
+    }
+    gauges
 }
 
 fn resident_kib(status: &str) -> i64 {
@@ -99,8 +101,10 @@ mod tests {
 
     #[test]
     fn what_a_node_says_is_read() {
-        let gauges = gauges("# TYPE a gauge\nfanlight_connections 12\nb{c=\"d\"} 3\nfanlight_tasks 7.5\n");
-        assert_eq!((gauges["fanlight_connections"], gauges["fanlight_tasks"]), (12, 7));
+        let gauges = gauges(
+            "# TYPE a gauge\nfanlight_connections 12\nb{c=\"d\"} 3\nb{c=\"e\"} 4\nfanlight_tasks 7.5\n",
+        );
+        assert_eq!((gauges["fanlight_connections"], gauges["fanlight_tasks"], gauges["b"]), (12, 7, 7));
         assert_eq!(resident_kib("VmPeak:\t  9 kB\nVmRSS:\t  1234 kB\n"), 1_234);
     }
 

@@ -40,8 +40,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 pub struct Config {
     /// `postgres://user:password@host:port/database`
     pub url: SecretString,
-    /// Connections that one node may hold.
+    /// Connections that one node may hold for requests and sockets.
     pub connections_max: u32,
+    /// Connections beside these, for what runs in the background.
+    pub background_connections_max: u32,
     /// How long a request waits for a free connection before it is answered 503.
     pub acquire_timeout_ms: u64,
     /// How long the server works on one statement before it gives up.
@@ -49,11 +51,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// All connections that a node may hold.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections_max as usize + self.background_connections_max as usize
+    }
+
     /// # Errors
     /// One sentence that names the key and what is wrong with it.
     pub fn check(&self) -> anyhow::Result<()> {
-        if self.connections_max == 0 || self.acquire_timeout_ms == 0 {
-            bail!("postgres.connections_max and postgres.acquire_timeout_ms must be at least 1");
+        if self.connections_max == 0 || self.background_connections_max == 0 {
+            bail!("postgres.connections_max and postgres.background_connections_max must be at least 1");
+        }
+        if self.acquire_timeout_ms == 0 {
+            bail!("postgres.acquire_timeout_ms must be at least 1");
         }
         if self.statement_timeout_ms == 0 {
             bail!("postgres.statement_timeout_ms must be at least 1: 0 means no limit to Postgres");
@@ -73,17 +84,35 @@ impl Config {
 /// # Errors
 /// When the URL cannot be parsed.
 pub fn pool(config: &Config) -> Result<PgPool, sqlx::Error> {
-    Ok(pool_options(config).connect_lazy_with(connect_options(config)?))
+    Ok(pool_options(config, config.connections_max).connect_lazy_with(connect_options(config)?))
 }
 
-/// Opens the pool of a node. Connects lazily: a node starts, and says so in `/readyz`, while Postgres is away.
-/// Refuses a server that only follows another one, and tells `watch` of every other.
-///
-/// # Errors
-/// When the URL cannot be parsed.
-pub fn watched_pool(config: &Config, watch: &Arc<Watch>) -> Result<PgPool, sqlx::Error> {
+/// The pools of a node: however much there is to push or to clean up, nobody who waits for an answer stands behind it.
+#[derive(Clone)]
+pub struct Pools {
+    /// For requests and sockets.
+    pub requests: PgPool,
+    /// For what nobody waits for.
+    pub background: PgPool,
+}
+
+impl Pools {
+    /// Opens them. Connects lazily: a node starts, and says so in `/readyz`, while Postgres is away.
+    /// Refuses a server that only follows another one, and tells `watch` of every other.
+    ///
+    /// # Errors
+    /// When the URL cannot be parsed.
+    pub fn open(config: &Config, watch: &Arc<Watch>) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            requests: watched_pool(config, config.connections_max, watch)?,
+            background: watched_pool(config, config.background_connections_max, watch)?,
+        })
+    }
+}
+
+fn watched_pool(config: &Config, connections_max: u32, watch: &Arc<Watch>) -> Result<PgPool, sqlx::Error> {
     let (connected, acquired, released) = (Arc::clone(watch), Arc::clone(watch), Arc::clone(watch));
-    Ok(pool_options(config)
+    Ok(pool_options(config, connections_max)
         .before_acquire(move |connection, meta| {
             let outdated = acquired.is_outdated(meta.age);
             Box::pin(async move {
@@ -115,9 +144,9 @@ fn connect_options(config: &Config) -> Result<PgConnectOptions, sqlx::Error> {
         .options([("statement_timeout", config.statement_timeout_ms.to_string())]))
 }
 
-fn pool_options(config: &Config) -> PgPoolOptions {
+fn pool_options(config: &Config, connections_max: u32) -> PgPoolOptions {
     PgPoolOptions::new()
-        .max_connections(config.connections_max)
+        .max_connections(connections_max)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         // The pool's own test is a round trip before every statement.
         .test_before_acquire(false)
@@ -204,11 +233,12 @@ mod tests {
         let config = Config {
             url: testing::database_url().await.into(),
             connections_max: 2,
+            background_connections_max: 1,
             acquire_timeout_ms: 1_000,
             statement_timeout_ms: 1_000,
         };
         let watch = Arc::new(Watch::default());
-        let pool = watched_pool(&config, &watch).unwrap();
+        let pool = watched_pool(&config, config.connections_max, &watch).unwrap();
         let mut connection = pool.acquire().await.unwrap();
         let pid: i32 =
             sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await.unwrap();

@@ -2,16 +2,18 @@
 //!
 //! Due rows are claimed by state, never by "id greater than the last one seen": a transaction that commits late
 //! would be skipped for ever. Rows change state only from "not settled", in conditional updates that name the
-//! claim, so that two workers racing are harmless. All deadlines are by the database's clock.
+//! claim, so that two workers racing are harmless. All deadlines are by the database's clock: what is compared with an
+//! index is `statement_timestamp()`, because no index is searched by the volatile `clock_timestamp()`.
 
 use std::time::Duration;
 
 use serde::Deserialize as _;
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
 use crate::delivery::event::PushContent;
 use crate::delivery::outbox::interval;
-use crate::delivery::outcome::{Reason, Settled};
+use crate::delivery::outcome::{Reason, Settled, count_parked};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EventId, UserId};
 
@@ -72,8 +74,8 @@ pub async fn claim_unconfirmed(
     // due after its commit, and that was less than the deadline ago.
     claim!(
         "CASE WHEN push IS NULL AND $3 THEN expires_at ELSE least(created_at + $2::interval, expires_at) END",
-        "due_at <= clock_timestamp() AND due_at > clock_timestamp() - $2::interval
-         AND created_at > clock_timestamp() - $2::interval AND expires_at > clock_timestamp()
+        "due_at <= statement_timestamp() AND due_at > statement_timestamp() - $2::interval
+         AND created_at > statement_timestamp() - $2::interval AND expires_at > statement_timestamp()
          ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
         limit,
         interval(deadline),
@@ -92,8 +94,8 @@ pub async fn claim_overdue(
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     claim!(
         "clock_timestamp() + $3",
-        "due_at <= clock_timestamp() AND created_at <= clock_timestamp() - $2::interval
-         AND expires_at > clock_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+        "due_at <= statement_timestamp() AND created_at <= statement_timestamp() - $2::interval
+         AND expires_at > statement_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
         limit,
         interval(deadline),
         interval(lease),
@@ -102,15 +104,21 @@ pub async fn claim_overdue(
     .await
 }
 
-/// Takes on one event that nobody has claimed or settled yet.
+/// Takes on those of these events that nobody has claimed or settled yet.
 pub async fn claim_fresh(
     db: impl PgExecutor<'_>,
-    event: EventId,
+    events: &[EventId],
     lease: Duration,
-) -> Result<Option<Claimed>, sqlx::Error> {
-    claim!("clock_timestamp() + $2", "id = $1 AND claims = 0 FOR UPDATE", event.0, interval(lease))
-        .fetch_optional(db)
-        .await
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    let ids: Vec<Uuid> = events.iter().map(|event| event.0).collect();
+    claim!(
+        "clock_timestamp() + $2",
+        "id = ANY($1) AND claims = 0 FOR UPDATE SKIP LOCKED",
+        &ids,
+        interval(lease)
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// Settles a claimed event. Returns it, unless somebody else has settled or claimed it.
@@ -132,35 +140,41 @@ pub async fn settle(
     Ok((result.rows_affected() == 1).then(|| Settled { kind: claimed.kind.clone(), reason }))
 }
 
-/// Leaves a claimed event to its user's next connect, for this reason; somebody looks at it again at `due_at`.
-/// Returns whether it did not wait for this reason before.
+/// Leaves claimed events to their users' next connect, for this reason; somebody looks at them again at `due_at`,
+/// and at one that another statement has locked when its lease ends.
 pub async fn park(
     db: impl PgExecutor<'_>,
-    claimed: &Claimed,
+    claimed: &[Claimed],
     reason: Reason,
     due_at: Timestamp,
-) -> Result<bool, sqlx::Error> {
-    let changed = sqlx::query_scalar!(
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = claimed.iter().map(|event| event.id.0).collect();
+    let claims: Vec<i32> = claimed.iter().map(|event| event.claims).collect();
+    let rows = sqlx::query!(
         r#"UPDATE events AS e SET due_at = least($3, e.expires_at), reason = $4
-           FROM (SELECT id, reason FROM events WHERE id = $1) AS before
-           WHERE e.id = before.id AND e.claims = $2 AND e.outcome IS NULL
-           RETURNING before.reason IS DISTINCT FROM e.reason AS "changed!""#,
-        claimed.id.0,
-        claimed.claims,
+           FROM (SELECT id, reason FROM events
+                 WHERE (id, claims) IN (SELECT * FROM unnest($1::uuid[], $2::int[])) AND outcome IS NULL
+                 FOR UPDATE SKIP LOCKED) AS before
+           WHERE e.id = before.id
+           RETURNING e.kind, before.reason IS DISTINCT FROM e.reason AS "changed!""#,
+        &ids,
+        &claims,
         due_at,
         reason.as_str(),
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    Ok(changed == Some(true))
+    rows.iter().filter(|row| row.changed).for_each(|row| count_parked(&row.kind, reason));
+    Ok(())
 }
 
-/// Makes the events due that wait because no device of this user could be woken: now there may be one.
-pub async fn wake(db: impl PgExecutor<'_>, user: UserId) -> Result<(), sqlx::Error> {
+/// Makes the events due that wait because no device of these users could be woken: now there may be one.
+pub async fn wake(db: impl PgExecutor<'_>, users: &[UserId]) -> Result<(), sqlx::Error> {
+    let users: Vec<Uuid> = users.iter().map(|user| user.0).collect();
     sqlx::query!(
         "UPDATE events SET due_at = clock_timestamp(), reason = NULL
-         WHERE user_id = $1 AND outcome IS NULL AND reason IN ('no_device', 'token_dead', 'given_up')",
-        user.0,
+         WHERE user_id = ANY($1) AND outcome IS NULL AND reason IN ('no_device', 'token_dead', 'given_up')",
+        &users,
     )
     .execute(db)
     .await?;
@@ -181,7 +195,7 @@ pub async fn expire(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Settled>,
                                  WHERE c.user_id = e.user_id AND c.confirmed_seq >= e.seq) AS confirmed) AS any_device)
         WHERE id IN (
             SELECT id FROM events
-            WHERE outcome IS NULL AND due_at <= clock_timestamp() AND expires_at <= clock_timestamp()
+            WHERE outcome IS NULL AND due_at <= statement_timestamp() AND expires_at <= statement_timestamp()
             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         RETURNING kind, reason AS "reason!"

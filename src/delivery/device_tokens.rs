@@ -1,5 +1,7 @@
 //! Which devices of a user can be woken: what delivery asks of the devices feature.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use crate::domain::clock::Timestamp;
@@ -24,6 +26,9 @@ pub struct DeviceToken {
 pub trait DeviceTokens: Send + Sync {
     /// The user's active tokens.
     async fn active(&self, user: UserId) -> Result<Vec<DeviceToken>, sqlx::Error>;
+
+    /// Those of these users who have an active token.
+    async fn reachable(&self, users: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error>;
 
     /// Retires a token that FCM called dead, unless the device has registered again since it was read. Returns
     /// whether it was retired.

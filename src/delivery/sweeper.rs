@@ -72,11 +72,10 @@ impl Sweeper {
         }
         failpoint!("on_sweep");
         let sightings = self.route.send(&batch).await;
-        for (event, sighting) in events.into_iter().zip(sightings) {
-            if sighting == Sighting::Absent && event.push.is_some() {
-                self.fallback.push_if_free(event);
-            }
-        }
+        let absent = events.into_iter().zip(sightings).filter_map(|(event, sighting)| {
+            (sighting == Sighting::Absent && event.push.is_some()).then_some(event)
+        });
+        self.fallback.push_if_free(absent.collect()).await;
         Ok(found)
     }
 
@@ -91,9 +90,7 @@ impl Sweeper {
         let found = Found::new(events.len(), limit);
         metrics::counter!("fanlight_events_swept_total", "step" => "push").increment(events.len() as u64);
         seeded_bug::skip_older(&mut events, |event| event.id.0);
-        for event in events {
-            self.fallback.push(event).await;
-        }
+        self.fallback.push(events).await;
         Ok(found)
     }
 

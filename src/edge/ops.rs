@@ -21,7 +21,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::db::{PgPool, Watch};
+use crate::db::{Pools, Watch};
 use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::shutdown::Shutdown;
@@ -67,10 +67,10 @@ impl Health {
     }
 
     /// Looks after Postgres until the process stops.
-    pub async fn watch(self: Arc<Self>, pool: PgPool, database: Arc<Watch>, shutdown: Shutdown) {
+    pub async fn watch(self: Arc<Self>, pools: Pools, database: Arc<Watch>, shutdown: Shutdown) {
         loop {
             let well = {
-                let mut check = pin!(sqlx::query("SELECT 1").execute(&pool));
+                let mut check = pin!(sqlx::query("SELECT 1").execute(&pools.requests));
                 let well = matches!(tokio::time::timeout(CHECK_TIMEOUT, &mut check).await, Ok(Ok(_)));
                 // Before the question is dropped: what becomes of its connection depends on it.
                 database.set_answers(well);
@@ -79,22 +79,25 @@ impl Health {
             if self.database.swap(well, Ordering::Relaxed) != well {
                 tracing::info!(database.reachable = well, "postgres");
             }
-            self.publish(&pool, well);
+            self.publish(&pools, well);
             if shutdown.unless_stopped(tokio::time::sleep(CHECK_INTERVAL)).await.is_none() {
                 return;
             }
         }
     }
 
-    fn publish(&self, pool: &PgPool, database: bool) {
+    fn publish(&self, pools: &Pools, database: bool) {
         metrics::gauge!("fanlight_connections").set(as_gauge(self.registry.len()));
         metrics::gauge!("fanlight_database_reachable").set(as_gauge(usize::from(database)));
         metrics::gauge!("fanlight_broker_reachable").set(as_gauge(usize::from(self.broker.is_well())));
         metrics::gauge!("fanlight_draining").set(as_gauge(usize::from(self.draining.is_cancelled())));
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         metrics::gauge!("fanlight_tasks").set(as_gauge(tasks));
-        metrics::gauge!("fanlight_database_connections").set(f64::from(pool.size()));
-        metrics::gauge!("fanlight_database_connections_idle").set(as_gauge(pool.num_idle()));
+        for (name, pool) in [("requests", &pools.requests), ("background", &pools.background)] {
+            metrics::gauge!("fanlight_database_connections", "pool" => name).set(f64::from(pool.size()));
+            metrics::gauge!("fanlight_database_connections_idle", "pool" => name)
+                .set(as_gauge(pool.num_idle()));
+        }
     }
 
     fn report(&self) -> HealthReport {

@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod clocks;
 mod crashes;
 mod delivery;
+mod descriptors;
+mod disk;
 mod dropped;
 mod examples;
 mod faults;
 mod network;
+mod proxy;
 mod readme;
 mod reconnect;
 mod resume;
@@ -21,3 +25,4 @@ mod socket;
 mod stage;
 mod stops;
 mod stores;
+mod tls;

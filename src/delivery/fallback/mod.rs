@@ -64,18 +64,32 @@ impl Fallback {
         }
     }
 
-    /// Pushes an event that the caller has claimed. Waits while too many pushes are on their way.
-    pub async fn push(&self, claimed: Claimed) {
-        let permit = self.pace.permit().await;
-        self.spawn(permit, async move |worker| worker.push(&claimed).await);
+    /// Pushes events that the caller has claimed. Waits while too many pushes are on their way.
+    pub async fn push(&self, claimed: Vec<Claimed>) {
+        for event in self.reachable(claimed).await {
+            let permit = self.pace.permit().await;
+            self.spawn(permit, event);
+        }
     }
 
-    /// Pushes an event that the caller has claimed, unless too many pushes are on their way: then it is left
-    /// until it falls due.
-    pub fn push_if_free(&self, claimed: Claimed) {
-        if let Some(permit) = self.pace.try_permit() {
-            self.spawn(permit, async move |worker| worker.push(&claimed).await);
+    /// Pushes events that the caller has claimed, as long as not too many pushes are on their way: the others are
+    /// left until they fall due.
+    pub async fn push_if_free(&self, claimed: Vec<Claimed>) {
+        for event in self.reachable(claimed).await {
+            let Some(permit) = self.pace.try_permit() else { return };
+            self.spawn(permit, event);
         }
+    }
+
+    /// Those that a device can be woken for. If that cannot be found out, none: they fall due again.
+    async fn reachable(&self, claimed: Vec<Claimed>) -> Vec<Claimed> {
+        if claimed.is_empty() {
+            return claimed;
+        }
+        self.worker.reachable(claimed).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "pushes are left to the sweeper");
+            Vec::new()
+        })
     }
 
     /// How many events can be pushed at this moment.
@@ -84,15 +98,11 @@ impl Fallback {
         self.pace.free()
     }
 
-    /// Starts `work`, which holds the permit until its end. If it fails, the event falls due again.
-    fn spawn<F, W>(&self, permit: Permit, work: W)
-    where
-        W: FnOnce(Arc<Worker>) -> F + Send + 'static,
-        F: Future<Output = Result<(), sqlx::Error>> + Send + 'static,
-    {
+    /// Starts a push, which holds the permit until its end. If it fails, the event falls due again.
+    fn spawn(&self, permit: Permit, event: Claimed) {
         let worker = Arc::clone(&self.worker);
         self.shutdown.spawn_light(async move {
-            if let Err(error) = work(worker).await {
+            if let Err(error) = worker.push(&event).await {
                 tracing::warn!(%error, "a push is left to the sweeper");
             }
             drop(permit);
@@ -100,16 +110,19 @@ impl Fallback {
     }
 }
 
+/// Takes on what comes, as much at once as can be pushed: one question to Postgres serves them all.
 async fn push_fresh(fallback: Fallback, mut queue: mpsc::Receiver<EventId>) {
-    // Cancel-safe: `recv` takes nothing unless it returns. What is left in the queue at stop falls due.
-    while let Some(Some(event)) = fallback.shutdown.unless_stopped(queue.recv()).await {
-        let permit = fallback.pace.permit().await;
-        fallback.spawn(permit, async move |worker| {
-            let lease = worker.config.claim_lease();
-            match within_deadline(claims::claim_fresh(&worker.pool, event, lease)).await? {
-                Some(claimed) => worker.push(&claimed).await,
-                None => Ok(()),
-            }
-        });
+    let mut events = Vec::new();
+    // Cancel-safe: `recv_many` takes nothing unless it returns. What is left in the queue at stop falls due.
+    while let Some(1..) =
+        fallback.shutdown.unless_stopped(queue.recv_many(&mut events, fallback.free())).await
+    {
+        let worker = &fallback.worker;
+        let claim = claims::claim_fresh(&worker.pool, &events, worker.config.claim_lease());
+        match within_deadline(claim).await {
+            Ok(claimed) => fallback.push(claimed).await,
+            Err(error) => tracing::warn!(%error, "pushes are left to the sweeper"),
+        }
+        events.clear();
     }
 }

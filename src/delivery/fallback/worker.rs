@@ -1,5 +1,6 @@
 //! One push, from the claimed event to what became of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::delivery::fallback::holds::Holds;
 use crate::delivery::fallback::lanes::{self, Lane, Later};
 use crate::delivery::fallback::pace::Pace;
 use crate::delivery::fallback::sending::Opened;
-use crate::delivery::outcome::{Reason, Settled, count_parked};
-use crate::domain::clock::Timestamp;
+use crate::delivery::outcome::{Reason, Settled};
+use crate::domain::ids::UserId;
 use crate::failpoint;
 use crate::ports::push::PushGateway;
 
@@ -35,6 +36,36 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// Leaves those of the claimed events whose users have no device at all. Returns the others.
+    pub async fn reachable(&self, claimed: Vec<Claimed>) -> Result<Vec<Claimed>, sqlx::Error> {
+        if self.config.settled_by == SettledBy::EveryDevice {
+            return Ok(claimed);
+        }
+        let with_devices = self.with_devices(&claimed).await?;
+        let (others, left): (Vec<_>, Vec<_>) =
+            claimed.into_iter().partition(|event| event.push.is_none() || with_devices.contains(&event.user));
+        if let [first, ..] = &*left {
+            let due_at = first.now + LOOK_AGAIN;
+            within_deadline(claims::park(&self.pool, &left, Reason::NoDevice, due_at)).await?;
+            self.wake_if_registered(&left).await?;
+        }
+        Ok(others)
+    }
+
+    /// A device that was registered after we looked, and before we left the events, has woken nothing.
+    async fn wake_if_registered(&self, left: &[Claimed]) -> Result<(), sqlx::Error> {
+        let users: Vec<UserId> = self.with_devices(left).await?.into_iter().collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        within_deadline(claims::wake(&self.pool, &users)).await
+    }
+
+    async fn with_devices(&self, events: &[Claimed]) -> Result<HashSet<UserId>, sqlx::Error> {
+        let users: Vec<UserId> = events.iter().map(|event| event.user).collect();
+        within_deadline(self.tokens.reachable(&users)).await
+    }
+
     /// Pushes a claimed event, or the newest of its lane in its place.
     pub async fn push(&self, claimed: &Claimed) -> Result<(), sqlx::Error> {
         failpoint!("after_claim");
@@ -43,9 +74,6 @@ impl Worker {
             Err(reason) => return self.unpushable(claimed, reason).await,
         };
         let active = within_deadline(self.tokens.active(claimed.user)).await?;
-        if active.is_empty() && self.config.settled_by == SettledBy::AnyDevice {
-            return self.no_device(claimed).await;
-        }
         let lease = self.config.claim_lease();
         let Some(lane) = within_deadline(lanes::take(&self.pool, claimed, &key, lease)).await? else {
             return within_deadline(lanes::wait_turn(&self.pool, claimed, &key, lease / 3)).await;
@@ -139,7 +167,7 @@ impl Worker {
     async fn leave(&self, lane: &Lane, reason: Reason) -> Result<(), sqlx::Error> {
         let later = Later { due_at: lane.newest.now + LOOK_AGAIN, reason: Some(reason), newest_only: false };
         within_deadline(lanes::postpone(&self.pool, lane, later)).await?;
-        self.wake_if_registered(&lane.newest).await
+        self.wake_if_registered(std::slice::from_ref(&lane.newest)).await
     }
 
     async fn give_up(&self, lane: &Lane) -> Result<(), sqlx::Error> {
@@ -163,26 +191,7 @@ impl Worker {
             within_deadline(settle).await?.iter().for_each(Settled::count);
             return Ok(());
         }
-        self.park(claimed, reason, claimed.expires_at).await
-    }
-
-    async fn no_device(&self, claimed: &Claimed) -> Result<(), sqlx::Error> {
-        self.park(claimed, Reason::NoDevice, claimed.now + LOOK_AGAIN).await?;
-        self.wake_if_registered(claimed).await
-    }
-
-    /// A device that was registered after we looked, and before we left the event, has woken nothing.
-    async fn wake_if_registered(&self, event: &Claimed) -> Result<(), sqlx::Error> {
-        if within_deadline(self.tokens.active(event.user)).await?.is_empty() {
-            return Ok(());
-        }
-        within_deadline(claims::wake(&self.pool, event.user)).await
-    }
-
-    async fn park(&self, claimed: &Claimed, reason: Reason, due_at: Timestamp) -> Result<(), sqlx::Error> {
-        if within_deadline(claims::park(&self.pool, claimed, reason, due_at)).await? {
-            count_parked(&claimed.kind, reason);
-        }
-        Ok(())
+        within_deadline(claims::park(&self.pool, std::slice::from_ref(claimed), reason, claimed.expires_at))
+            .await
     }
 }

@@ -146,11 +146,11 @@ async fn a_confirmation_between_the_claim_and_the_push_cancels_it() {
     outbox::settle_confirmed(&world.pool, &[user.0], &[1], &pong).await.unwrap();
 
     let fallback = world.fallback();
-    fallback.push(claimed).await;
+    fallback.push(vec![claimed]).await;
     world.tell(next).await;
     world.age(10).await;
     // One at a time: when this one is through, so is the one before.
-    fallback.push(world.claim().await.remove(0)).await;
+    fallback.push(vec![world.claim().await.remove(0)]).await;
 
     world.until_outcomes(next, &["pushed"]).await;
     assert_eq!(world.reasons(user).await, [Some("pong".to_owned())]);
@@ -182,7 +182,7 @@ async fn a_push_that_takes_longer_than_a_lease_is_not_made_by_another_worker() {
     world.age(10).await;
     let slow = Arc::new(Slow { push: Arc::clone(&world.push), release: Semaphore::new(0) });
     let fallback = world.fallback_to(Arc::clone(&slow) as _);
-    fallback.push(world.claim().await.remove(0)).await;
+    fallback.push(vec![world.claim().await.remove(0)]).await;
     world.push.received_at_least(1).await;
 
     let age = "SELECT EXTRACT(EPOCH FROM free_at - $1)::float8 FROM push_lanes";
@@ -211,7 +211,7 @@ async fn a_worker_that_was_overtaken_in_mid_push_changes_nothing() {
     world.age(10).await;
     let slow = Arc::new(Slow { push: Arc::clone(&world.push), release: Semaphore::new(0) });
     let overtaken = world.fallback_to(Arc::clone(&slow) as _);
-    overtaken.push(world.claim().await.remove(0)).await;
+    overtaken.push(vec![world.claim().await.remove(0)]).await;
     world.push.received_at_least(1).await;
 
     // As if its node stood still for longer than the lease.
@@ -251,7 +251,7 @@ async fn a_service_that_is_away_is_left_alone() {
     }
     world.age(10).await;
     for claimed in world.claim().await {
-        fallback.push(claimed).await;
+        fallback.push(vec![claimed]).await;
     }
 
     until("each has its attempt on record", async || {

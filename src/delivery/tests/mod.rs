@@ -1,5 +1,6 @@
 //! Delivery against a real Postgres, with a push service, a broker and presence in memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,8 +94,11 @@ impl World {
     }
 
     pub fn fallback_to(&self, gateway: Arc<dyn PushGateway>) -> Fallback {
-        let tokens = Arc::new(TokenTable(self.pool.clone()));
-        Fallback::start(self.pool.clone(), &self.config, tokens, gateway, &self.shutdown)
+        Fallback::start(self.pool.clone(), &self.config, self.tokens(), gateway, &self.shutdown)
+    }
+
+    pub fn tokens(&self) -> Arc<dyn DeviceTokens> {
+        Arc::new(TokenTable(self.pool.clone()))
     }
 
     /// Of a node that reaches the others.
@@ -300,6 +304,17 @@ impl DeviceTokens for TokenTable {
             registered_at,
         };
         Ok(rows.into_iter().map(device).collect())
+    }
+
+    async fn reachable(&self, users: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
+        let users: Vec<uuid::Uuid> = users.iter().map(|user| user.0).collect();
+        let reachable: Vec<uuid::Uuid> = sqlx::query_scalar(
+            "SELECT DISTINCT user_id FROM device_tokens WHERE user_id = ANY($1) AND deactivated_at IS NULL",
+        )
+        .bind(users)
+        .fetch_all(&self.0)
+        .await?;
+        Ok(reachable.into_iter().map(UserId).collect())
     }
 
     async fn retire(&self, token: &DeviceToken, reason: &'static str) -> Result<bool, sqlx::Error> {

@@ -1,11 +1,15 @@
 //! What waits for its user, why, and what ends the wait.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 
 use super::{World, every_device, silent, token, until};
 use crate::db::PgPool;
+use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
+use crate::delivery::fallback::Fallback;
 use crate::delivery::{claims, cursors, outbox};
 use crate::domain::ids::UserId;
 use crate::ports::push::{Accepted, MemoryPush, Push, PushError, PushGateway};
@@ -20,7 +24,7 @@ async fn register_again(pool: &PgPool, user: UserId) {
     .execute(pool)
     .await
     .unwrap();
-    claims::wake(pool, user).await.unwrap();
+    claims::wake(pool, &[user]).await.unwrap();
 }
 
 #[tokio::test]
@@ -34,8 +38,80 @@ async fn what_waits_for_a_device_is_pushed_when_there_is_one() {
     world.until_reasons(user, &["no_device"]).await;
 
     world.device(user, "phone").await;
-    claims::wake(&world.pool, user).await.unwrap();
+    claims::wake(&world.pool, &[user]).await.unwrap();
     sweeper.push().await.unwrap();
+
+    world.until_reasons(user, &["accepted"]).await;
+}
+
+#[tokio::test]
+async fn those_who_have_no_device_hold_up_nobody_who_has_one() {
+    let world = World::new().await;
+    let mut users = Vec::new();
+    for position in 0..6 {
+        let user = world.user().await;
+        if position % 2 == 0 {
+            world.device(user, "phone").await;
+        }
+        world.tell(user).await;
+        users.push(user);
+    }
+    world.age(10).await;
+
+    world.fallback().push(world.claim().await).await;
+
+    for (position, user) in users.into_iter().enumerate() {
+        world.until_reasons(user, &[["accepted", "no_device"][position % 2]]).await;
+    }
+    assert_eq!(world.pushed().len(), 3);
+}
+
+/// Everybody registers again the moment after it was looked for their devices.
+struct JustAfter {
+    pool: PgPool,
+    tokens: Arc<dyn DeviceTokens>,
+    looks: AtomicUsize,
+}
+
+#[async_trait]
+impl DeviceTokens for JustAfter {
+    async fn active(&self, user: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
+        self.tokens.active(user).await
+    }
+
+    async fn reachable(&self, users: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
+        let reachable = self.tokens.reachable(users).await;
+        if self.looks.fetch_add(1, Ordering::Relaxed) == 0 {
+            for user in users {
+                register_again(&self.pool, *user).await;
+            }
+        }
+        reachable
+    }
+
+    async fn retire(&self, token: &DeviceToken, reason: &'static str) -> Result<bool, sqlx::Error> {
+        self.tokens.retire(token, reason).await
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_registers_while_its_user_is_taken_to_have_none_is_pushed() {
+    let world = World::new().await;
+    let user = world.user().await;
+    world.device(user, "phone").await;
+    let gone = "UPDATE device_tokens SET deactivated_at = now(), deactivated_reason = 'removed'";
+    sqlx::query(gone).execute(&world.pool).await.unwrap();
+    world.tell(user).await;
+    world.age(10).await;
+    let claimed = world.claim().await;
+    let tokens =
+        JustAfter { pool: world.pool.clone(), tokens: world.tokens(), looks: AtomicUsize::default() };
+    let gateway = Arc::clone(&world.push) as _;
+    let fallback =
+        Fallback::start(world.pool.clone(), &world.config, Arc::new(tokens), gateway, &world.shutdown);
+
+    fallback.push(claimed).await;
+    world.sweeper().push().await.unwrap();
 
     world.until_reasons(user, &["accepted"]).await;
 }
@@ -89,7 +165,7 @@ async fn a_device_that_registers_again_while_it_is_called_dead_is_pushed_and_kep
 
     until("it is pushed once more", async || {
         for claimed in world.claim().await {
-            fallback.push(claimed).await;
+            fallback.push(vec![claimed]).await;
         }
         world.pushed().len() == 2
     })

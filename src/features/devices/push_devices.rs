@@ -1,5 +1,7 @@
 //! Answers delivery's question: which devices of this user can be woken?
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
 use crate::db::PgPool;
@@ -28,6 +30,11 @@ impl DeviceTokens for PushDevices {
         // Not left to the job alone, which may come by an hour late.
         let seen_after = seen_since(self.clock.now(), self.stale_after_days);
         repository::pushable(&self.pool, user, seen_after).await
+    }
+
+    async fn reachable(&self, users: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
+        let seen_after = seen_since(self.clock.now(), self.stale_after_days);
+        repository::with_pushable(&self.pool, users, seen_after).await
     }
 
     async fn retire(&self, token: &DeviceToken, reason: &'static str) -> Result<bool, sqlx::Error> {

@@ -3,7 +3,10 @@
 //! A registration may retire rows of others. So it locks in one order: the login, the user, the token's
 //! name (which has no row yet when it is new), then all rows concerned by their ids.
 
+use std::collections::HashSet;
+
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
 use crate::db::PgConnection;
 use crate::delivery::device_tokens::DeviceToken;
@@ -300,6 +303,24 @@ pub async fn list(
     .fetch_all(executor)
     .await?;
     rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Those of these users who have something that can be pushed to.
+pub async fn with_pushable(
+    executor: impl PgExecutor<'_>,
+    users: &[UserId],
+    seen_after: Timestamp,
+) -> Result<HashSet<UserId>, sqlx::Error> {
+    let users: Vec<Uuid> = users.iter().map(|user| user.0).collect();
+    let rows = sqlx::query_scalar!(
+        "SELECT DISTINCT user_id FROM device_tokens
+         WHERE user_id = ANY($1) AND deactivated_at IS NULL AND last_registered_at >= $2",
+        &users,
+        seen_after,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(UserId).collect())
 }
 
 /// What can be pushed to: active, and seen since `seen_after`.

@@ -64,7 +64,7 @@ impl Service {
 
         // Not in the transaction: it would lock events after devices, and a push locks them the other way. If this is
         // lost, the sweeper looks at such events now and then.
-        if let Err(error) = claims::wake(&self.pool, registration.user).await {
+        if let Err(error) = claims::wake(&self.pool, &[registration.user]).await {
             tracing::warn!(%error, "what waits for a device is not pushed to the new one at once");
         }
         count_retired(Retirement::Moved, moved);

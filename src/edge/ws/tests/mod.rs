@@ -2,6 +2,7 @@
 //!
 //! Clients speak raw bytes where a library would refuse to, and `tungstenite` where a strict peer is wanted.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,10 @@ struct NoDevices;
 impl DeviceTokens for NoDevices {
     async fn active(&self, _: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
         Ok(Vec::new())
+    }
+
+    async fn reachable(&self, _: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
+        Ok(HashSet::new())
     }
 
     async fn retire(&self, _: &DeviceToken, _: &'static str) -> Result<bool, sqlx::Error> {
