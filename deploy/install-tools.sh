@@ -28,10 +28,12 @@ missing_packages() {
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
     [ "${FOR_TESTS:-}" = yes ] || return 0
-    # Tests put another load balancer in front, set the clock of a node wrong, and make certificates.
+    # Tests put another load balancer in front, set the clock of a node wrong, make certificates, and cut the network of
+    # a client.
     find_tool nginx || echo nginx
     find_tool faketime || echo faketime
     find_tool openssl || echo openssl
+    [ "$(uname)" != Linux ] || find_tool ip || echo iproute2
     # libFuzzer is C++.
     find_tool c++ || echo g++
 }
@@ -49,7 +51,7 @@ Missing here: $2
   Arch             sudo pacman -S postgresql valkey haproxy base-devel
   Alpine           apk add postgresql redis haproxy build-base
   macOS            brew install postgresql@17 redis haproxy
-and for ./test also nginx, libfaketime, openssl and a C++ compiler.
+and for ./test also nginx, libfaketime, openssl, iproute2 and a C++ compiler.
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1

@@ -1,8 +1,9 @@
-//! Places where a test can crash a node, so that each failure window is opened on purpose.
+//! Places where a test can crash a node or hold it up, so that each failure window is opened on purpose.
 //!
 //! Compiled in only with the feature `failpoints`. `FANLIGHT_FAILPOINTS` holds `name=action` pairs joined by
-//! `;`, where the action is `abort` (as kill -9 at this line) or `abort:N` (at the N-th time). In the order of an
-//! event's path (`tests/it/crashes.rs` crashes at each once):
+//! `;`, where the action is `abort` (as kill -9 at this line), `abort:N` (at the N-th time), or `hold:PATH` (whoever
+//! comes by stands still until that file exists). In the order of an event's path (`tests/it/crashes.rs` crashes at
+//! each once):
 //!
 //! | name | the node dies |
 //! |---|---|
@@ -40,30 +41,47 @@ macro_rules! failpoint {
 }
 
 #[cfg(feature = "failpoints")]
+enum Action {
+    AbortAt(u64),
+    HoldUntil(std::path::PathBuf),
+}
+
+#[cfg(feature = "failpoints")]
 pub fn reached(name: &str, passes: &std::sync::atomic::AtomicU64) {
     use std::collections::HashMap;
     use std::sync::OnceLock;
     use std::sync::atomic::Ordering;
+    use std::time::{Duration, Instant};
 
-    static ABORT_AT: OnceLock<HashMap<String, u64>> = OnceLock::new();
-    let abort_at = ABORT_AT.get_or_init(|| {
+    const HOLD_MAX: Duration = Duration::from_mins(2);
+    static ACTIONS: OnceLock<HashMap<String, Action>> = OnceLock::new();
+    let actions = ACTIONS.get_or_init(|| {
         #[expect(clippy::disallowed_methods, reason = "a test's switch, not a setting")]
         let script = std::env::var("FANLIGHT_FAILPOINTS").unwrap_or_default();
         script.split(';').filter_map(parse).collect()
     });
     let pass = passes.fetch_add(1, Ordering::Relaxed) + 1;
-    if abort_at.get(name) == Some(&pass) {
-        std::process::abort();
+    match actions.get(name) {
+        Some(Action::AbortAt(at)) if *at == pass => std::process::abort(),
+        Some(Action::HoldUntil(file)) => {
+            let since = Instant::now();
+            // The thread, not the task: nothing else of the task goes on meanwhile.
+            while !file.exists() && since.elapsed() < HOLD_MAX {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        _ => {}
     }
 }
 
 #[cfg(feature = "failpoints")]
-fn parse(pair: &str) -> Option<(String, u64)> {
+fn parse(pair: &str) -> Option<(String, Action)> {
     let (name, action) = pair.split_once('=')?;
-    let pass = match action.split_once(':') {
-        None if action == "abort" => 1,
-        Some(("abort", pass)) => pass.parse().ok()?,
+    let action = match action.split_once(':') {
+        None if action == "abort" => Action::AbortAt(1),
+        Some(("abort", pass)) => Action::AbortAt(pass.parse().ok()?),
+        Some(("hold", file)) => Action::HoldUntil(file.into()),
         _ => return None,
     };
-    Some((name.trim().to_owned(), pass))
+    Some((name.trim().to_owned(), action))
 }

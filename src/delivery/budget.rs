@@ -1,8 +1,9 @@
 //! How much memory all connections of a node may hold together.
 //!
-//! Each queue has its own bound, but a thousand full queues are more than a node has. Above the budget an event
-//! is no longer kept for a connection: it is told that there is one, and reads it from Postgres when it can. And
-//! the connections that hold the most are closed; they resume. So memory runs out for nobody, and no event is lost.
+//! Each queue has its own bound, but a thousand full queues are more than a node has, and so are a thousand messages of
+//! which clients have sent half. Above the budget an event is no longer kept for a connection: it is told that there
+//! is one, and reads it from Postgres when it can. And the connections that hold the most are closed; they resume. So
+//! memory runs out for nobody, and no event is lost.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -48,8 +49,7 @@ impl Budget {
     }
 
     /// Takes `bytes` if they are there.
-    #[must_use]
-    pub fn try_take(&self, bytes: usize) -> bool {
+    fn try_take(&self, bytes: usize) -> bool {
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.bytes_max {
             return true;
         }
@@ -59,13 +59,13 @@ impl Budget {
     }
 
     /// Takes `bytes` that are in use already, even beyond the budget.
-    pub fn take(&self, bytes: usize) {
+    fn take(&self, bytes: usize) {
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.bytes_max {
             self.exceed();
         }
     }
 
-    pub fn give_back(&self, bytes: usize) {
+    fn give_back(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -111,6 +111,86 @@ impl Budget {
         if self.bytes() <= self.bytes_relieved() {
             self.exhausted.store(false, Ordering::Relaxed);
         }
+    }
+}
+
+/// What one connection takes from the budget of its node. Whatever it still has when it is dropped is given back.
+#[derive(Default)]
+pub struct Share {
+    /// `None`: the connection is part of no node.
+    budget: Option<Arc<Budget>>,
+    bytes: AtomicUsize,
+}
+
+impl Share {
+    #[must_use]
+    pub fn of(budget: &Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { budget: Some(Arc::clone(budget)), bytes: AtomicUsize::new(0) })
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` if they are there.
+    #[must_use]
+    pub fn try_take(&self, bytes: usize) -> bool {
+        let taken = self.budget.as_ref().is_none_or(|budget| budget.try_take(bytes));
+        if taken {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    pub fn give_back(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(budget) = &self.budget {
+            budget.give_back(bytes);
+        }
+    }
+
+    /// Counts bytes that are in use already, even beyond the budget, until the answer is dropped.
+    pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
+        let mut held = Held { share: Arc::clone(self), bytes: 0 };
+        held.grow_to(bytes);
+        held
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(*self.bytes.get_mut());
+        }
+    }
+}
+
+/// Bytes in the hands of a connection: what it writes, what it has read from Postgres, what its client has sent of a
+/// message that is not complete.
+pub struct Held {
+    share: Arc<Share>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Counts this many, if that is more than before.
+    pub fn grow_to(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return;
+        }
+        self.bytes += more;
+        self.share.bytes.fetch_add(more, Ordering::Relaxed);
+        if let Some(budget) = &self.share.budget {
+            budget.take(more);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.share.give_back(self.bytes);
     }
 }
 

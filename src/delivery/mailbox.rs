@@ -1,19 +1,19 @@
 //! What waits to be written to one connection.
 //!
 //! Whoever has something for a connection leaves it here and wakes the connection's one task. The queue is
-//! bounded in frames and bytes, and all queues of a node together by its [`Budget`]. Of a state only the newest
+//! bounded in frames and bytes, and all queues of a node together by its budget ([`Share`]). Of a state only the newest
 //! is kept; in a queue that is half full, what is worth telling only now finds no place; a connection whose
 //! queue is full is closed, and resumes from Postgres.
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::delivery::budget::Budget;
+use crate::delivery::budget::{Held, Share};
 pub use crate::delivery::mail::{Farewell, Mail, Notice, NoticeKind, Numbered};
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
 use crate::ports::presence::Entry;
@@ -33,9 +33,7 @@ pub struct Mailbox {
     /// What the client calls its device, if it said.
     pub device: Option<String>,
     bounds: Bounds,
-    budget: Option<Arc<Budget>>,
-    /// Bytes that the connection's task has in hand: what it is writing, and what it has read from Postgres.
-    held: AtomicUsize,
+    share: Arc<Share>,
     /// The highest seq written to the socket.
     sent_seq: AtomicI64,
     /// The one alarm that counts; whoever sets another makes the former void.
@@ -66,8 +64,7 @@ impl Mailbox {
             session,
             device,
             bounds,
-            budget: None,
-            held: AtomicUsize::new(0),
+            share: Arc::default(),
             sent_seq: AtomicI64::new(0),
             alarm: AtomicU32::new(0),
             state: Mutex::default(),
@@ -77,9 +74,8 @@ impl Mailbox {
 
     /// As part of a node, whose connections share a budget.
     #[must_use]
-    pub fn within(mut self, budget: &Arc<Budget>) -> Self {
-        self.budget = Some(Arc::clone(budget));
-        self
+    pub fn within(self, share: Arc<Share>) -> Self {
+        Self { share, ..self }
     }
 
     /// Leaves an event. A full queue ends the connection instead. Without memory on this node the connection
@@ -138,7 +134,7 @@ impl Mailbox {
     }
 
     fn reserve(&self, state: &mut State, bytes: usize) -> bool {
-        let reserved = self.budget.as_ref().is_none_or(|budget| budget.try_take(bytes));
+        let reserved = self.share.try_take(bytes);
         if reserved {
             state.bytes += bytes;
         } else {
@@ -149,9 +145,7 @@ impl Mailbox {
 
     fn free(&self, state: &mut State, bytes: usize) {
         state.bytes -= bytes;
-        if let Some(budget) = &self.budget {
-            budget.give_back(bytes);
-        }
+        self.share.give_back(bytes);
     }
 
     /// The first reason counts. What waits is given up: the client gets it when it resumes.
@@ -166,18 +160,14 @@ impl Mailbox {
     }
 
     /// Counts bytes that the connection's task has in hand, until the answer is dropped.
-    pub fn hold(&self, bytes: usize) -> Held<'_> {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-        if let Some(budget) = &self.budget {
-            budget.take(bytes);
-        }
-        Held { mailbox: self, bytes }
+    pub fn hold(&self, bytes: usize) -> Held {
+        self.share.hold(bytes)
     }
 
     /// The memory that this connection takes from the node's budget.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.held.load(Ordering::Relaxed) + self.state.lock().bytes
+        self.share.bytes()
     }
 
     /// Says that an event with this seq exists; the connection reads from Postgres what it lacks.
@@ -249,28 +239,5 @@ impl Mailbox {
         let changed = change(&mut self.state.lock());
         self.waker.wake();
         changed
-    }
-}
-
-impl Drop for Mailbox {
-    fn drop(&mut self) {
-        if let Some(budget) = &self.budget {
-            budget.give_back(self.state.get_mut().bytes);
-        }
-    }
-}
-
-/// Bytes in the hands of a connection's task.
-pub struct Held<'a> {
-    mailbox: &'a Mailbox,
-    bytes: usize,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.mailbox.held.fetch_sub(self.bytes, Ordering::Relaxed);
-        if let Some(budget) = &self.mailbox.budget {
-            budget.give_back(self.bytes);
-        }
     }
 }

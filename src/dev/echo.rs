@@ -5,6 +5,7 @@
 //! `cargo run --release --example echo -- --port 9001`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,13 +13,14 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::delivery::event::{data_frame, text_frame};
 use crate::edge::http::addresses::TrustedProxies;
 use crate::edge::http::problem::Problem;
 use crate::edge::http::server::{Server, listen};
+use crate::edge::ws::continued::Continued;
 use crate::edge::ws::socket::{Limits, Message, ReadError, Reader, close_back_frame, farewell, pong_frame};
 use crate::edge::ws::upgrade::{accept, taken_over};
 use crate::shutdown::Shutdown;
@@ -71,8 +73,9 @@ fn handshake(mut request: Request, limits: Limits, shutdown: &Shutdown) -> Resul
 
 async fn serve(mut stream: TcpStream, leftover: Bytes, limits: Limits) {
     let (reading, mut writer) = stream.split();
-    let mut reading = std::io::Cursor::new(leftover).chain(reading);
-    let mut reader = Reader::new(&mut reading, limits);
+    let share = Arc::default();
+    let mut reading = Continued::new(leftover, reading, &share);
+    let mut reader = Reader::new(&mut reading, limits, share);
     let last_word = converse(&mut reader, &mut writer).await;
     drop(reader);
     if let Some(frame) = last_word {

@@ -1,5 +1,6 @@
 //! However messages are cut into fragments, and these into segments, the same messages are read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,7 +79,7 @@ fn read(bytes: &[u8], segments: &[usize]) -> Vec<Result<Message, ReadError>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let (mut client, server) = tokio::io::duplex(segments.iter().copied().max().unwrap());
-        let mut reader = Reader::new(server, LIMITS);
+        let mut reader = Reader::new(server, LIMITS, Arc::default());
         let write = async {
             let mut rest = bytes;
             for segment in segments.iter().cycle() {

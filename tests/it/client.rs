@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::socket::Socket;
 
@@ -193,8 +194,17 @@ impl Client {
     /// Opens a socket at an address of the cluster. `query` is what stands behind the token, such as `since=4`,
     /// or empty.
     pub async fn connect(&self, base_url: &str, query: &str) -> Socket {
+        Socket::open(&self.socket_url(base_url, query), &[]).await
+    }
+
+    /// As [`Client::connect`], over a connection to that address that is there already.
+    pub async fn connect_over(&self, stream: TcpStream, base_url: &str, query: &str) -> Socket {
+        Socket::open_over(stream, &self.socket_url(base_url, query)).await
+    }
+
+    fn socket_url(&self, base_url: &str, query: &str) -> String {
         let and = if query.is_empty() { "" } else { "&" };
-        Socket::open(&format!("{base_url}/ws?token={}{and}{query}", self.access_token), &[]).await
+        format!("{base_url}/ws?token={}{and}{query}", self.access_token)
     }
 }
 

@@ -51,12 +51,6 @@ impl Stage {
         assert!(crashed, "{failpoint}: never reached");
     }
 
-    fn signal(&mut self, nodes: &[usize], signal: Signal) {
-        for node in nodes {
-            self.cluster.nodes[*node].process.signal(signal).unwrap();
-        }
-    }
-
     /// Ann changes her light through a node that may not live to answer. Returns whether it did.
     async fn ann_tries(&self, status: &str) -> bool {
         let ann = self.ann.at(&self.node(ACTOR));

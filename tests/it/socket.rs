@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{Error, Message, handshake};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -45,7 +46,7 @@ impl Socket {
 
     /// As [`Socket::open`]; a refused handshake is its HTTP status.
     pub async fn try_open(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
-        let mut request = url.replacen("http", "ws", 1).into_client_request().unwrap();
+        let mut request = request(url);
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
@@ -55,6 +56,13 @@ impl Socket {
             Err(Error::Http(answer)) => Err(answer.status().as_u16()),
             Err(error) => panic!("{url}: {error}"),
         }
+    }
+
+    /// As [`Socket::open`], over a connection to this address that is there already.
+    pub async fn open_over(stream: TcpStream, url: &str) -> Self {
+        let opening = tokio_tungstenite::client_async(request(url), MaybeTlsStream::Plain(stream));
+        let (stream, answer) = timeout(DEADLINE, opening).await.unwrap().unwrap();
+        Self::over(stream, &answer)
     }
 
     fn over(stream: Stream, answer: &handshake::client::Response) -> Self {
@@ -155,6 +163,10 @@ impl Socket {
     async fn next(&mut self, limit: Duration) -> Option<Got> {
         timeout(limit, self.frames.recv()).await.ok().map(|got| got.expect("nothing comes after the close"))
     }
+}
+
+fn request(url: &str) -> Request {
+    url.replacen("http", "ws", 1).into_client_request().unwrap()
 }
 
 /// Reads until the end, so that pings are answered, and sends what the test wants to say.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::fcm;
+use fanlight::dev::process::Signal;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, MutexGuard};
@@ -85,6 +86,12 @@ impl Stage {
     /// The address of one node, not of the load balancer.
     pub fn node(&self, index: usize) -> String {
         self.cluster.nodes[index].http()
+    }
+
+    pub fn signal(&mut self, nodes: &[usize], signal: Signal) {
+        for node in nodes {
+            self.cluster.nodes[*node].process.signal(signal).unwrap();
+        }
     }
 
     pub async fn connect(&self, client: &Client, node: usize, query: &str) -> Socket {
@@ -176,6 +183,11 @@ impl Stage {
     /// Waits until Redis knows where the user is connected.
     pub async fn until_known(&self, user: &Client) {
         self.until_present("the user's connection is known", &user.id, true).await;
+    }
+
+    /// Waits until Redis knows no connection of the user.
+    pub async fn until_forgotten(&self, user: &Client) {
+        self.until_present("the user's connection is forgotten", &user.id, false).await;
     }
 
     async fn until_present(&self, what: &str, user: &str, expected: bool) {

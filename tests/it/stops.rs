@@ -57,6 +57,45 @@ async fn a_node_that_was_frozen_is_told_again_when_it_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_frozen_before_its_push_does_not_make_it_when_another_has() {
+    let mut stage = Stage::set().await;
+    stage.register_device(&stage.bob, "phone", "token-phone").await;
+    let go_on = stage.cluster.state.path().join("go-on");
+    let env = [
+        ("FANLIGHT_FAILPOINTS", format!("before_push=hold:{}", go_on.display())),
+        ("FANLIGHT__DELIVERY__CLAIM_LEASE_MS", "2000".to_owned()),
+    ];
+    stage.cluster.nodes[0].restart(&env.map(|(name, value)| (name.to_owned(), value))).await.unwrap();
+    let (ann, internal) = (stage.ann.at(&stage.node(0)), Api::anonymous(&stage.cluster.nodes[0].internal()));
+    // The others must not be faster.
+    stage.signal(&[1, 2], Signal::Stop);
+    let story = async {
+        until("the first node is about to push", async || {
+            let attempts = sqlx::query_scalar("SELECT count(*) FROM pushes");
+            attempts.fetch_one(&stage.pool).await.is_ok_and(|attempts: i64| attempts == 1)
+        })
+        .await;
+        stage.signal(&[0], Signal::Stop);
+        stage.signal(&[1, 2], Signal::Cont);
+        stage.until_settled_for(&stage.bob).await;
+        assert_eq!(stage.pushes().len(), 1);
+        std::fs::write(&go_on, "").unwrap();
+        stage.signal(&[0], Signal::Cont);
+    };
+    // The thread that stands still may be the one that has to answer.
+    let (_answer, ()) = tokio::join!(ann.patch("/status", json!({"status": "BUSY"})), story);
+
+    until("the first node has decided", async || {
+        let metrics = internal.get("/metrics").await.expect(200);
+        let refrained = metrics.as_str().unwrap().contains("fanlight_push_attempts_overtaken_total 1");
+        refrained || stage.pushes().len() > 1
+    })
+    .await;
+    assert_eq!(stage.pushes().len(), 1, "{:?}", stage.pushes());
+    assert_eq!(stage.outcomes(&stage.bob).await.last().unwrap().1.as_deref(), Some("pushed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hung_postgres_holds_up_nobody_for_ever_and_loses_nothing() {
     let stage = Stage::set().await;
     let mut socket = stage.bob.connect(&stage.cluster.url(), "").await;

@@ -30,14 +30,15 @@ impl Worker {
         token: &'a DeviceToken,
         due: Due,
     ) -> Result<(&'a DeviceToken, Verdict), sqlx::Error> {
+        failpoint!("before_push");
         if opened.at.elapsed() >= self.config.claim_lease() {
             // Frozen since its last look: by now the push is somebody else's, and so is the record.
+            metrics::counter!("fanlight_push_attempts_overtaken_total").increment(1);
             return Ok((token, Verdict::Later { after: Duration::ZERO, reason: "overtaken", counts: false }));
         }
         let mut verdict = if let Some(after) = self.holds.remaining(token.platform) {
             Verdict::Later { after, reason: "held", counts: false }
         } else {
-            failpoint!("before_push");
             let answer = self.gateway.send(&message(opened.event, opened.content, token)).await;
             failpoint!("after_push");
             self.judge(&answer, token, due)

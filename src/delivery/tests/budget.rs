@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 
 use super::{BOUNDS, mailbox};
-use crate::delivery::budget::Budget;
+use crate::delivery::budget::{Budget, Share};
 use crate::delivery::mailbox::{Bounds, Farewell, Mailbox, Notice, NoticeKind, Numbered};
 use crate::delivery::registry::Registry;
 use crate::domain::ids::{SessionId, UserId};
@@ -13,7 +13,7 @@ use crate::domain::ids::{SessionId, UserId};
 const WIDE: Bounds = Bounds { frames_max: 1_000, bytes_max: 1_000_000 };
 
 fn on_node(budget: &Arc<Budget>) -> Arc<Mailbox> {
-    Arc::new(Mailbox::new(UserId::generate(), SessionId::generate(), None, WIDE).within(budget))
+    Arc::new(Mailbox::new(UserId::generate(), SessionId::generate(), None, WIDE).within(Share::of(budget)))
 }
 
 fn event(seq: i64, bytes: usize) -> Numbered {
@@ -114,6 +114,33 @@ fn all_memory_comes_back() {
     drop(in_hand);
     assert_eq!(dropped.weight(), 103);
     drop(mailboxes);
+    assert_eq!(budget.bytes(), 0);
+}
+
+#[test]
+fn whatever_many_connections_do_at_once_all_memory_comes_back() {
+    let budget = Budget::new(6_000);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for round in 1..=2_000 {
+                    let mailbox = on_node(&budget);
+                    let mut held = mailbox.hold(round % 7 * 100);
+                    mailbox.offer(event(1, round));
+                    held.grow_to(round * 2);
+                    mailbox.offer(event(2, 3_000));
+                    match round % 3 {
+                        0 => drop(mailbox.collect().now_or_never()),
+                        1 => drop(mailbox.close(Farewell::Leaving)),
+                        // The hold outlives the mailbox, as in a connection that ends.
+                        _ => drop(mailbox),
+                    }
+                    drop(held);
+                }
+            });
+        }
+    });
+    assert!(budget.is_exhausted());
     assert_eq!(budget.bytes(), 0);
 }
 

@@ -42,7 +42,7 @@ pub enum Refusal {
     Draining,
     /// It has as many connections as it may.
     Full,
-    /// What waits for its connections takes as much memory as it may.
+    /// What waits for its connections, or is half-received from them, takes as much memory as it may.
     Memory,
     /// As many are being let in as may be at once: this node is slower than the crowd.
     Crowd,

@@ -59,7 +59,8 @@ pub struct Config {
     pub handshakes_per_second: u32,
     /// Connections that one node takes at once.
     pub handshakes_burst: u32,
-    /// Memory for what waits for all connections of a node; beyond it those that hold the most are closed.
+    /// Memory for what waits for all connections of a node, and for what their clients have sent of messages that are
+    /// not complete; beyond it those that hold the most are closed.
     pub memory_bytes_max: usize,
 }
 

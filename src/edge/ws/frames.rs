@@ -1,7 +1,8 @@
 //! Frames from a client, without a buffer while none is coming.
 //!
 //! `fastwebsockets` makes a buffer of 8 KiB at once and keeps it, which is most of what an idle connection would
-//! cost. Here it exists from the first byte of a frame until all that was read has become frames.
+//! cost. Here it exists from the first byte of a frame until all that was read has become frames, and counts as part of
+//! the node's memory for just as long: a client may claim a large frame, and send it slowly or never.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,8 +14,12 @@ use bytes::{Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Role, WebSocket, WebSocketError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, Chain, Join, ReadBuf, Sink};
 
+use crate::delivery::budget::{Held, Share};
+
 /// Read while no buffer is there, on the stack; most messages of clients fit.
 const BEGINNING_BYTES: usize = 256;
+/// What `fastwebsockets` begins with.
+const BUFFER_BYTES: usize = 8 * 1024;
 
 /// One frame, unmasked.
 pub struct Received {
@@ -29,6 +34,7 @@ pub struct Received {
 pub struct Frames<R> {
     stage: Stage<R>,
     payload_bytes_max: usize,
+    share: Arc<Share>,
 }
 
 enum Stage<R> {
@@ -41,8 +47,13 @@ enum Stage<R> {
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub fn new(stream: R, payload_bytes_max: usize) -> Self {
-        Self { stage: Stage::Idle(stream), payload_bytes_max }
+    pub fn new(stream: R, payload_bytes_max: usize, share: Arc<Share>) -> Self {
+        Self { stage: Stage::Idle(stream), payload_bytes_max, share }
+    }
+
+    /// What counts the memory of this connection.
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     /// Takes payloads of up to this size, from the next frame on.
@@ -59,7 +70,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let mut buffered = match std::mem::replace(&mut self.stage, Stage::Spent) {
             Stage::Idle(mut stream) => {
                 let beginning = beginning(&mut stream).await?;
-                Box::new(Buffered::new(stream, beginning, self.payload_bytes_max))
+                let held = self.share.hold(BUFFER_BYTES);
+                Box::new(Buffered::new(stream, beginning, self.payload_bytes_max, held))
             }
             Stage::Reading(buffered) => buffered,
             Stage::Spent => return Err(WebSocketError::ConnectionClosed),
@@ -96,9 +108,9 @@ struct Buffered<R> {
 }
 
 impl<R: AsyncRead + Unpin> Buffered<R> {
-    fn new(stream: R, beginning: Bytes, payload_bytes_max: usize) -> Self {
+    fn new(stream: R, beginning: Bytes, payload_bytes_max: usize, held: Held) -> Self {
         let given = Arc::new(AtomicUsize::new(beginning.len()));
-        let rest = Counted { stream, given: Arc::clone(&given) };
+        let rest = Counted { stream, given: Arc::clone(&given), held };
         let stream = tokio::io::join(std::io::Cursor::new(beginning).chain(rest), tokio::io::sink());
         let mut socket = WebSocket::after_handshake(stream, Role::Server);
         socket.set_auto_close(false);
@@ -132,10 +144,11 @@ impl<R: AsyncRead + Unpin> Buffered<R> {
     }
 }
 
-/// Counts what is read.
+/// Counts what is read, and the buffer that it is read into.
 struct Counted<R> {
     stream: R,
     given: Arc<AtomicUsize>,
+    held: Held,
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
@@ -144,6 +157,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
         context: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        // The buffer was made large enough for the frame before it is filled. It never gets smaller.
+        self.held.grow_to(space.remaining());
         let before = space.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, space);
         self.given.fetch_add(space.filled().len() - before, Ordering::Relaxed);
@@ -178,7 +193,10 @@ fn into_bytes(frame: Frame<'_>) -> BytesMut {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
     use super::*;
 
@@ -208,7 +226,7 @@ mod tests {
         let bytes: Vec<u8> = payloads.iter().flat_map(|payload| frame(payload)).collect();
         for chunk in [1, 2, 3, 7, 255, 256, 257, 4_096, bytes.len()] {
             let (mut client, server) = tokio::io::duplex(chunk);
-            let mut frames = Frames::new(server, 65_536);
+            let mut frames = Frames::new(server, 65_536, Arc::default());
             let read = async {
                 for payload in &payloads {
                     assert_eq!(frames.next().await.unwrap().payload, payload[..], "{chunk}");
@@ -223,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn the_buffer_is_kept_while_a_frame_is_in_it() {
         let (mut client, server) = tokio::io::duplex(4_096);
-        let mut frames = Frames::new(server, 65_536);
+        let mut frames = Frames::new(server, 65_536, Arc::default());
         let (first, second) = (frame(b"first"), frame(b"second"));
 
         client.write_all(&[&first[..], &second[..3]].concat()).await.unwrap();
@@ -238,11 +256,63 @@ mod tests {
     #[tokio::test]
     async fn a_length_that_is_written_too_long_costs_a_buffer_and_nothing_else() {
         let (mut client, server) = tokio::io::duplex(4_096);
-        let mut frames = Frames::new(server, 65_536);
+        let mut frames = Frames::new(server, 65_536, Arc::default());
 
         client.write_all(&[0x82, 0x80 | 0x7E, 0, 2, 0, 0, 0, 0, b'o', b'k']).await.unwrap();
         assert_eq!(frames.next().await.unwrap().payload, b"ok"[..]);
         client.write_all(&frame(b"next")).await.unwrap();
         assert_eq!(frames.next().await.unwrap().payload, b"next"[..]);
+    }
+
+    /// Frames, the other end of their stream, and what counts their memory.
+    fn counted() -> (Frames<DuplexStream>, DuplexStream, Arc<Share>) {
+        let ((client, server), share) = (tokio::io::duplex(200_000), Arc::<Share>::default());
+        (Frames::new(server, 65_536, Arc::clone(&share)), client, share)
+    }
+
+    #[tokio::test]
+    async fn what_a_frame_claims_is_counted_until_it_is_here_or_given_up() {
+        let (mut frames, mut client, share) = counted();
+        let large = frame(&vec![7; 60_000]);
+        for _ in 0..3 {
+            let mut reading = pin!(frames.next());
+            assert!(reading.as_mut().now_or_never().is_none());
+            assert_eq!(share.bytes(), 0);
+            client.write_all(&large[..20]).await.unwrap();
+            assert!(reading.as_mut().now_or_never().is_none());
+            assert!((60_000..70_000).contains(&share.bytes()), "{}", share.bytes());
+            client.write_all(&large[20..]).await.unwrap();
+            reading.await.unwrap();
+            assert_eq!(share.bytes(), 0);
+        }
+        client.write_all(&large[..20]).await.unwrap();
+        assert!(frames.next().now_or_never().is_none());
+        assert_eq!(share.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_small_rest_that_keeps_a_large_buffer_counts_as_large() {
+        let (mut frames, mut client, share) = counted();
+        let (large, small) = (frame(&vec![7; 60_000]), frame(b"small"));
+        client.write_all(&[&large[..], &small[..3]].concat()).await.unwrap();
+
+        frames.next().await.unwrap();
+
+        assert!((60_000..70_000).contains(&share.bytes()), "{}", share.bytes());
+        client.write_all(&small[3..]).await.unwrap();
+        frames.next().await.unwrap();
+        assert_eq!(share.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn lengths_that_are_written_too_long_count_for_no_more_than_the_buffer() {
+        let (mut frames, mut client, share) = counted();
+        for _ in 0..5_000 {
+            client.write_all(&[0x82, 0x80 | 0x7E, 0, 2, 0, 0, 0, 0, b'o', b'k']).await.unwrap();
+            frames.next().await.unwrap();
+            assert_eq!(share.bytes(), BUFFER_BYTES);
+        }
+        drop(frames);
+        assert_eq!(share.bytes(), 0);
     }
 }

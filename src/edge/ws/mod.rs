@@ -9,6 +9,7 @@ mod allowance;
 pub mod close;
 mod config;
 mod connection;
+pub mod continued;
 mod frames;
 mod json;
 pub mod protocol;

@@ -4,6 +4,7 @@
 //! frames, long control frames, endless or interleaved fragments, broken text in fragments), each with the
 //! close code of RFC 6455. Writing is plain: our frames are finished bytes, the same for every receiver.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -11,6 +12,7 @@ use fastwebsockets::{OpCode, WebSocketError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::delivery::budget::{Held, Share};
 use crate::domain::tokens::TOKEN_BYTES_MAX;
 use crate::edge::ws::close::{Closing, is_valid_from_client};
 use crate::edge::ws::frames::{Frames, Received};
@@ -64,13 +66,15 @@ pub enum ReadError {
 pub struct Reader<R> {
     frames: Frames<R>,
     limits: Limits,
-    partial: Option<Partial>,
+    /// Boxed: few messages come in fragments.
+    partial: Option<Box<Partial>>,
 }
 
 /// A message whose last fragment has not come yet.
 struct Partial {
     opcode: OpCode,
     payload: BytesMut,
+    held: Held,
     fragments: usize,
     /// So much of a text is known to be UTF-8.
     valid: usize,
@@ -78,8 +82,14 @@ struct Partial {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    pub fn new(stream: R, limits: Limits) -> Self {
-        Self { frames: Frames::new(stream, limits.message_bytes_max), limits, partial: None }
+    /// What a client has sent of a message that is not complete counts to `share`.
+    pub fn new(stream: R, limits: Limits, share: Arc<Share>) -> Self {
+        Self { frames: Frames::new(stream, limits.message_bytes_max, share), limits, partial: None }
+    }
+
+    /// What counts the memory of this connection.
+    pub fn share(&self) -> &Arc<Share> {
+        self.frames.share()
     }
 
     /// Sets other limits, from the next message on.
@@ -124,9 +134,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             OpCode::Text | OpCode::Binary if fin => whole(opcode, payload).map(Some),
             OpCode::Text | OpCode::Binary => {
                 let deadline = Instant::now() + self.limits.assembly_timeout;
-                let mut partial = Partial { opcode, payload, fragments: 1, valid: 0, deadline };
+                // A copy, so that it does not keep the buffer that the frame was read into.
+                let payload = BytesMut::from(&payload[..]);
+                let held = self.share().hold(payload.capacity());
+                let mut partial = Partial { opcode, payload, held, fragments: 1, valid: 0, deadline };
                 partial.check_text()?;
-                self.partial = Some(partial);
+                self.partial = Some(Box::new(partial));
                 Ok(None)
             }
             OpCode::Continuation => self.continuation(fin, &payload),
@@ -141,6 +154,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return Err(ReadError::Refused(Closing::MessageTooBig));
         }
         partial.payload.extend_from_slice(payload);
+        partial.held.grow_to(partial.payload.capacity());
         if fin {
             return whole(partial.opcode, partial.payload).map(Some);
         }

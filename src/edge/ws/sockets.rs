@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::db::EpochId;
-use crate::delivery::budget::Budget;
+use crate::delivery::budget::{Budget, Share};
 use crate::delivery::mailbox::{Farewell, Mailbox};
 use crate::delivery::membership::Membership;
 use crate::delivery::outbox::Cursor;
@@ -27,6 +27,7 @@ use crate::edge::ws::Config;
 use crate::edge::ws::admission::{Admission, Door};
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::connection::{Connection, End};
+use crate::edge::ws::continued::Continued;
 use crate::edge::ws::protocol::{self, Command};
 use crate::edge::ws::replay::Replay;
 use crate::edge::ws::session::{Receipt, Rules, Session};
@@ -112,8 +113,10 @@ impl Sockets {
     ) {
         let started = Instant::now();
         let (reading, mut writer) = stream.split();
-        let mut reading = std::io::Cursor::new(leftover).chain(reading);
-        let mut reader = Reader::new(&mut reading, self.parts.config.limits());
+        // From the first byte on: also who is still a stranger takes memory.
+        let share = Share::of(&self.parts.budget);
+        let mut reading = Continued::new(leftover, reading, &share);
+        let mut reader = Reader::new(&mut reading, self.parts.config.limits(), share);
         let end = self.converse(&mut reader, &mut writer, hello, &mut admission).await;
         drop(reader);
         // A client may choose among thousands of codes; a label must not.
@@ -146,8 +149,8 @@ impl Sockets {
         };
         admission.know();
         let bounds = self.parts.config.bounds();
-        let mailbox = Mailbox::new(claims.sub, claims.sid, hello.device, bounds).within(&self.parts.budget);
-        let mailbox = Arc::new(mailbox);
+        let mailbox = Mailbox::new(claims.sub, claims.sid, hello.device, bounds);
+        let mailbox = Arc::new(mailbox.within(Arc::clone(reader.share())));
         // Registered before the replay: an event committed in between would otherwise reach neither path.
         let registration = Registration { registry: &self.parts.registry, mailbox: &mailbox };
         let per_user_max = self.parts.config.connections_per_user_max;

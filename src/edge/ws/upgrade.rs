@@ -91,7 +91,8 @@ pub async fn handshake(
 pub async fn taken_over(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
     let upgraded = upgrade.await.ok()?;
     match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => Some((io.into_inner(), read_buf)),
+        // A copy: even nothing, as hyper hands it over, would keep hyper's whole buffer.
+        Ok(Parts { io, read_buf, .. }) => Some((io.into_inner(), Bytes::copy_from_slice(&read_buf))),
         Err(_) => {
             tracing::error!("an upgraded connection is not the TCP stream that was accepted");
             None
@@ -271,11 +272,52 @@ fn either<T: FromStr>(headers: &HeaderMap, name: &str, in_query: Option<&str>) -
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
+    use crate::edge::http::addresses::TrustedProxies;
+    use crate::edge::http::server::{Server, listen};
+    use crate::shutdown::Shutdown;
 
     #[test]
     fn the_accept_key_is_that_of_the_rfc() {
         assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_taken_over_does_not_keep_the_buffer_of_http() {
+        const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nmore";
+        let (shutdown, (sender, mut leftovers)) = (Shutdown::new(), tokio::sync::mpsc::channel(1));
+        let take_over = async move |mut request: Request| {
+            let response = accept(&request).unwrap();
+            let upgrade = hyper::upgrade::on(&mut request);
+            drop(request);
+            Shutdown::new().spawn_light(async move {
+                let (_stream, leftover) = taken_over(upgrade).await.unwrap();
+                sender.send(leftover).await.unwrap();
+            });
+            response
+        };
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let server = Server {
+            listener,
+            router: Router::new().fallback(any(take_over)),
+            proxies: TrustedProxies::default(),
+            header_timeout: Duration::from_secs(20),
+            connections_max: 1,
+            connections_per_address_max: 1,
+        };
+        shutdown.spawn("test.server", server.run(shutdown.clone()));
+        client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+
+        let leftover = leftovers.recv().await.unwrap().try_into_mut().unwrap();
+
+        assert_eq!((&leftover[..], leftover.capacity()), (&b"more"[..], 4));
+        shutdown.stop();
     }
 
     #[test]

@@ -211,8 +211,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     /// Writes all of `bytes`, or ends the connection: nothing can follow half a frame.
     async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
         let limit = Duration::from_millis(self.sockets.parts.config.write_timeout_ms);
-        let mailbox = self.mailbox;
-        let _held = mailbox.hold(bytes.len());
+        let _held = self.mailbox.hold(bytes.len());
         let mut write = pin!(timeout(limit, self.writer.write_all(bytes)));
         // Cancel-safe: a write that is given up ends the connection.
         let farewell = tokio::select! {

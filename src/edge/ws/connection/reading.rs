@@ -95,8 +95,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.resync(ResyncReason::TooFarBehind, last_seq).await.map_err(Failure::End)?;
                 return Ok(());
             }
-            let mailbox = self.mailbox;
-            let _held = mailbox.hold(bytes_of(&page));
+            let _held = self.mailbox.hold(bytes_of(&page));
             self.write_events(&page).await.map_err(Failure::End)?;
         }
         if after == 0 {
@@ -155,8 +154,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 }
             };
             self.catch_up_at = None;
-            let mailbox = self.mailbox;
-            let _held = mailbox.hold(bytes_of(&page));
+            let _held = self.mailbox.hold(bytes_of(&page));
             // What is pruned out of turn leaves a hole, and a hole is told.
             for run in page.chunk_by(|one, next| one.seq + 1 == next.seq) {
                 if run[0].seq != self.session.sent_seq() + 1 {

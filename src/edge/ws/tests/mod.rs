@@ -36,6 +36,7 @@ mod authentication;
 mod draining;
 mod frames;
 mod half_open;
+mod half_sent;
 mod handshake;
 mod limits;
 mod peer;
