@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, libfaketime,
-# OpenSSL, ip, a C compiler.
-# Run it alone, or source it; ./run and ./test do.
+# Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
+# Run it alone, or source it; ./run and ./test do. With FOR_TESTS=yes also what only the tests need.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
 # starts its own servers, with the programs of these packages.
@@ -25,13 +24,17 @@ missing_packages() {
     has_postgres || echo postgresql
     find_tool redis-server || find_tool valkey-server || echo redis-server
     find_tool haproxy || echo haproxy
-    # Tests set the clock of a node wrong, make certificates, and cut the network of a client.
-    find_tool faketime || echo faketime
-    find_tool openssl || echo openssl
-    [ "$(uname)" != Linux ] || find_tool ip || echo iproute2
     # Two dependencies are built from C: aws-lc and jemalloc.
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
+    [ "${FOR_TESTS:-}" = yes ] || return 0
+    # Tests put another load balancer in front, set the clock of a node wrong, make certificates, and cut a network.
+    find_tool nginx || echo nginx
+    find_tool faketime || echo faketime
+    find_tool openssl || echo openssl
+    find_tool ip || echo iproute2
+    # libFuzzer is C++.
+    find_tool c++ || echo g++
 }
 
 as_root() {
@@ -43,10 +46,11 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy libfaketime openssl gcc make iproute
-  Arch             sudo pacman -S postgresql valkey haproxy libfaketime openssl base-devel iproute2
-  Alpine           apk add postgresql redis haproxy libfaketime openssl build-base iproute2
-  macOS            brew install postgresql@17 redis haproxy libfaketime openssl
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc make
+  Arch             sudo pacman -S postgresql valkey haproxy base-devel
+  Alpine           apk add postgresql redis haproxy build-base
+  macOS            brew install postgresql@17 redis haproxy
+and for ./test also nginx, libfaketime, openssl, iproute2 and a C++ compiler.
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1
@@ -81,7 +85,7 @@ disable_services() {
     local package
     for package in "$@"; do
         case $package in
-            redis-server | haproxy)
+            redis-server | haproxy | nginx)
                 if command -v systemctl >/dev/null; then
                     as_root systemctl disable --quiet "$package" 2>/dev/null || true
                 else

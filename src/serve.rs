@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::App;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
-use crate::{db, telemetry};
+use crate::{db, systemd, telemetry};
 
 /// Files that a node needs besides clients and Postgres: itself, Redis and the push service (128), probes (64), and
 /// refusals while they are said (256).
@@ -31,12 +31,16 @@ pub async fn serve(mut config: Config, migrate: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let app = App::start(config, metrics, working)?;
+    systemd::ready();
+    // Never stopped: a node that leaves is alive until it has left.
+    systemd::answer_watchdog(&Shutdown::new());
     // Cancel-safe: signals and the stop token only say that something happened.
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = app.asked_to_stop() => {}
     }
+    systemd::stopping();
     // Cancel-safe: the second signal means "now".
     tokio::select! {
         () = app.stop() => Ok(()),

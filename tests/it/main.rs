@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod balancers;
 mod client;
 mod clocks;
 mod crashes;
@@ -21,8 +22,10 @@ mod rolling;
 mod secrets;
 mod shape;
 mod shared;
+mod smoke;
 mod socket;
 mod stage;
 mod stops;
 mod stores;
+mod systemd;
 mod tls;
