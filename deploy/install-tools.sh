@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
-# Run it alone, or source it; ./run and ./test do.
+# Run it alone, or source it; ./run and ./test do. With FOR_TESTS=yes also what only the tests need: npm, which fetches
+# the pinned Node, and Chromium.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
 # starts its own servers, with the programs of these packages.
@@ -27,6 +28,9 @@ missing_packages() {
     # Two dependencies are built from C: aws-lc and jemalloc.
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
+    [ "${FOR_TESTS:-}" = yes ] || return 0
+    find_tool npm || echo npm
+    find_tool chromium || find_tool chromium-browser || find_tool google-chrome || echo chromium
 }
 
 as_root() {
