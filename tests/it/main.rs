@@ -8,6 +8,7 @@ mod delivery;
 mod examples;
 mod faults;
 mod javascript;
+mod page;
 mod readme;
 mod reconnect;
 mod resume;

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+/// Node and the packages beside it.
 pub struct Toolbox {
     pub node: PathBuf,
+    /// Where the packages are.
+    pub root: PathBuf,
 }
 
 static TOOLBOX: LazyLock<Toolbox> = LazyLock::new(install);
@@ -37,5 +40,5 @@ fn install() -> Toolbox {
     let packaged = ["x64", "arm64"].map(|cpu| root.join(format!("node_modules/node-linux-{cpu}/bin/node")));
     // Elsewhere it is the machine's own.
     let node = packaged.into_iter().find(|node| node.exists()).unwrap_or_else(|| "node".into());
-    Toolbox { node }
+    Toolbox { node, root }
 }
