@@ -29,8 +29,15 @@ missing_packages() {
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
     [ "${FOR_TESTS:-}" = yes ] || return 0
+    # The client for JavaScript runs in Node, which npm fetches, and the page in a browser.
     find_tool npm || echo npm
     find_tool chromium || find_tool chromium-browser || find_tool google-chrome || echo chromium
+    # Tests put another load balancer in front, set the clock of a node wrong, and make certificates.
+    find_tool nginx || echo nginx
+    find_tool faketime || echo faketime
+    find_tool openssl || echo openssl
+    # libFuzzer is C++.
+    find_tool c++ || echo g++
 }
 
 as_root() {
@@ -46,6 +53,7 @@ Missing here: $2
   Arch             sudo pacman -S postgresql valkey haproxy base-devel
   Alpine           apk add postgresql redis haproxy build-base
   macOS            brew install postgresql@17 redis haproxy
+and for ./test also nginx, libfaketime, openssl, a C++ compiler, npm and Chromium.
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1
@@ -80,7 +88,7 @@ disable_services() {
     local package
     for package in "$@"; do
         case $package in
-            redis-server | haproxy)
+            redis-server | haproxy | nginx)
                 if command -v systemctl >/dev/null; then
                     as_root systemctl disable --quiet "$package" 2>/dev/null || true
                 else

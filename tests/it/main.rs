@@ -2,13 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod balancers;
 mod client;
+mod clocks;
 mod crashes;
 mod delivery;
+mod descriptors;
+mod disk;
 mod examples;
 mod faults;
 mod javascript;
 mod page;
+mod proxy;
 mod readme;
 mod reconnect;
 mod resume;
@@ -17,8 +22,11 @@ mod rolling;
 mod secrets;
 mod shape;
 mod shared;
+mod smoke;
 mod socket;
 mod stage;
 mod stops;
 mod stores;
+mod systemd;
+mod tls;
 mod toolbox;
