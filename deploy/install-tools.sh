@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
-# Run it alone, or source it; ./run and ./test do. With FOR_TESTS=yes also what only the tests need.
+# Run it alone, or source it; ./run and ./test do. With FOR_TESTS=yes also what only the tests need: npm, which fetches
+# the pinned Node, and Chromium.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
 # starts its own servers, with the programs of these packages.
@@ -28,6 +29,9 @@ missing_packages() {
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
     [ "${FOR_TESTS:-}" = yes ] || return 0
+    # The client for JavaScript runs in Node, which npm fetches, and the page in a browser.
+    find_tool npm || echo npm
+    find_tool chromium || find_tool chromium-browser || find_tool google-chrome || echo chromium
     # Tests put another load balancer in front, set the clock of a node wrong, make certificates, and cut the network of
     # a client.
     find_tool nginx || echo nginx
@@ -51,7 +55,7 @@ Missing here: $2
   Arch             sudo pacman -S postgresql valkey haproxy base-devel
   Alpine           apk add postgresql redis haproxy build-base
   macOS            brew install postgresql@17 redis haproxy
-and for ./test also nginx, libfaketime, openssl, iproute2 and a C++ compiler.
+and for ./test also nginx, libfaketime, openssl, iproute2, a C++ compiler, npm and Chromium.
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1

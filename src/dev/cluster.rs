@@ -33,6 +33,8 @@ pub struct ClusterOptions {
     pub state: Option<StateDir>,
     /// The `fanlight` program.
     pub binary: PathBuf,
+    /// Where something listens that serves the page of `fanlight dev`; the load balancer leads to it.
+    pub page: Option<u16>,
     /// Settings of all nodes, as `FANLIGHT__SECTION__KEY`.
     pub env: Vec<(String, String)>,
 }
@@ -41,7 +43,7 @@ impl ClusterOptions {
     /// Three nodes on free ports that leave nothing behind: what a test wants.
     #[must_use]
     pub fn scratch(binary: impl Into<PathBuf>) -> Self {
-        Self { nodes: 3, port: None, state: None, binary: binary.into(), env: Vec::new() }
+        Self { nodes: 3, port: None, state: None, binary: binary.into(), page: None, env: Vec::new() }
     }
 }
 
@@ -79,6 +81,7 @@ impl Cluster {
             Some(state) => (state, Durability::Durable),
             None => (StateDir::scratch()?, Durability::Fast),
         };
+        let port = options.port.map_or_else(ports::free, Ok)?;
         let tasks = Tasks(Shutdown::new());
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (postgres, redis, fcm) = tokio::try_join!(
@@ -95,6 +98,7 @@ impl Cluster {
                 fcm: &fcm.url(),
                 fcm_account: fcm.service_account(),
             },
+            port,
         )?;
 
         let backends: Vec<Backend> = (1..=options.nodes)
@@ -110,7 +114,7 @@ impl Cluster {
         for node in &mut nodes {
             node.ready().await?;
         }
-        let haproxy = Haproxy::start(&state, options.port, &backends).await?;
+        let haproxy = Haproxy::start(&state, port, &backends, options.page).await?;
         Ok(Self { haproxy, nodes, fcm, redis, postgres, state, tasks })
     }
 

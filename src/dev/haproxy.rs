@@ -11,12 +11,14 @@ use anyhow::Context as _;
 
 use super::binaries::{self, Program};
 use super::node;
-use super::ports;
 use super::process::{Launch, Process, Signal};
 use super::state::StateDir;
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// The page has a few paths, everything else is the API's.
+const PAGE_ROUTE: &str = "    use_backend page if { path / } or { path_beg /dev/ /clients/js/ }\n";
 
 /// Where one node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,14 +34,20 @@ pub struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts `HAProxy` on `port` or a free one, and waits until a request comes through it.
+    /// Starts `HAProxy` on `port`, and waits until a request comes through it. What is listened for at `page` gets the
+    /// requests for the page of `fanlight dev`.
     ///
     /// # Errors
     /// When it is not installed, the port is taken, or no node answers.
-    pub async fn start(state: &StateDir, port: Option<u16>, backends: &[Backend]) -> anyhow::Result<Self> {
-        let port = port.map_or_else(ports::free, Ok)?;
+    pub async fn start(
+        state: &StateDir,
+        port: u16,
+        backends: &[Backend],
+        page: Option<u16>,
+    ) -> anyhow::Result<Self> {
         let file = state.path().join("haproxy.cfg");
-        std::fs::write(&file, config(port, backends)).context("cannot write the configuration of HAProxy")?;
+        std::fs::write(&file, config(port, backends, page))
+            .context("cannot write the configuration of HAProxy")?;
         let process = Process::start(launch(state, &file)?)?;
         let mut haproxy = Self { process, port };
         haproxy.ready().await?;
@@ -75,7 +83,8 @@ fn launch(state: &StateDir, file: &Path) -> anyhow::Result<Launch> {
     })
 }
 
-fn config(port: u16, backends: &[Backend]) -> String {
+fn config(port: u16, backends: &[Backend], page: Option<u16>) -> String {
+    let route = if page.is_some() { PAGE_ROUTE } else { "" };
     let mut text = format!(
         "global
     maxconn 10000
@@ -96,9 +105,11 @@ defaults
 
 frontend public
     bind 127.0.0.1:{port}
-    default_backend nodes
+{route}    default_backend nodes
 
 backend nodes
+    # Which node answered: for people who watch, and for nobody else.
+    http-response set-header x-served-by %s
     balance leastconn
     option httpchk GET /readyz
     http-check disable-on-404
@@ -107,6 +118,10 @@ backend nodes
     );
     for Backend { name, http, internal } in backends {
         writeln!(text, "    server {name} 127.0.0.1:{http} port {internal}")
+            .expect("writing to a string never fails");
+    }
+    if let Some(page) = page {
+        writeln!(text, "\nbackend page\n    server page 127.0.0.1:{page}")
             .expect("writing to a string never fails");
     }
     text
@@ -126,7 +141,7 @@ mod tests {
         ];
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("haproxy.cfg");
-        std::fs::write(&file, config(8080, &backends)).unwrap();
+        std::fs::write(&file, config(8080, &backends, Some(9000))).unwrap();
 
         let output =
             Command::new(binaries::find(Program::Haproxy).unwrap()).arg("-c").arg("-f").arg(&file).output();

@@ -14,6 +14,7 @@ pub mod fcm;
 pub mod haproxy;
 pub mod manifest;
 pub mod node;
+pub mod page;
 pub mod people;
 pub mod ports;
 pub mod postgres;

@@ -10,6 +10,9 @@ use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
 use super::cluster::{Cluster, ClusterOptions};
 use super::manifest::{self, Manifest};
+use super::page::{self, Action, Desk, NodeFact, Order};
+use super::ports;
+use super::process::Signal;
 use super::seed::{self, User};
 use super::state::{self, StateDir};
 use super::watch::Watch;
@@ -54,11 +57,13 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     state::remove(&manifest::file(&directory))?;
 
     println!("Starting {} nodes in {} …", options.nodes, directory.display());
+    let page = ports::free()?;
     let starting = start(ClusterOptions {
         nodes: options.nodes.into(),
         port: Some(options.port),
         state: Some(state),
         binary: std::env::current_exe().context("cannot tell which program this is")?,
+        page: Some(page),
         env: RELAXED.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
     });
     // Cancel-safe: dropping a half-started cluster ends what was started.
@@ -66,10 +71,12 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
         started = starting => started?,
         () = stop.asked() => return Ok(()),
     };
+    let mut desk = page::start(page, &cluster, &users).await?;
     Manifest::of(&cluster, &users).write(&directory)?;
     introduce(&cluster, &users);
 
-    let watched = watch(&mut cluster, &users, &mut stop).await;
+    let watched = watch(&mut cluster, &users, &mut desk, &mut stop).await;
+    drop(desk);
     println!("Stopping …");
     state::remove(&manifest::file(&directory))?;
     // Cancel-safe: asked a second time, the cluster is dropped, which ends every process without waiting.
@@ -87,16 +94,29 @@ async fn start(options: ClusterOptions) -> anyhow::Result<(Cluster, Vec<User>)> 
 }
 
 /// Keeps everything alive until somebody asks to stop.
-async fn watch(cluster: &mut Cluster, users: &[User], stop: &mut Stop) -> anyhow::Result<()> {
+async fn watch(
+    cluster: &mut Cluster,
+    users: &[User],
+    desk: &mut Desk,
+    stop: &mut Stop,
+) -> anyhow::Result<()> {
     let mut watch = Watch::default();
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
-        // Cancel-safe: both only wait.
-        tokio::select! {
-            _ = look.tick() => {}
+        // Cancel-safe: all only wait; an order that was not taken stays in its queue.
+        let order = tokio::select! {
+            _ = look.tick() => None,
+            order = desk.orders.recv() => order,
             () = stop.asked() => return Ok(()),
+        };
+        let mut revived = watch.look(cluster).await;
+        if let Some(Order { node, action, done }) = order {
+            let outcome = obey(cluster, &node, action).await;
+            revived.extend((action == Action::Restart && outcome.is_ok()).then_some(node));
+            // Who asked may have gone.
+            let _unheard = done.send(outcome);
         }
-        let revived = watch.look(cluster).await;
+        NodeFact::publish(cluster, &desk.nodes);
         if !revived.is_empty() {
             println!("Started again: {}", revived.join(", "));
             Manifest::of(cluster, users).write(cluster.state.path())?;
@@ -104,10 +124,20 @@ async fn watch(cluster: &mut Cluster, users: &[User], stop: &mut Stop) -> anyhow
     }
 }
 
+async fn obey(cluster: &mut Cluster, node: &str, action: Action) -> anyhow::Result<()> {
+    let node = cluster.nodes.iter_mut().find(|it| it.name() == node).context("there is no such node")?;
+    match action {
+        Action::Kill => node.process.signal(Signal::Kill),
+        // As an orchestrator does it: the node tells the load balancer, and sends its clients away.
+        Action::Drain => node.process.signal(Signal::Term),
+        Action::Restart => node.process.restart().await,
+    }
+}
+
 fn introduce(cluster: &Cluster, users: &[User]) {
     let [ada, ben] = users else { return };
     let url = cluster.url();
-    println!("\nFanlight is ready at {url}\n");
+    println!("\nFanlight is ready. Open {url}\n");
     for node in &cluster.nodes {
         println!("  {:<9} {}   health and metrics {}", node.name(), node.http(), node.internal());
     }
@@ -119,7 +149,7 @@ fn introduce(cluster: &Cluster, users: &[User]) {
         println!("  {} {}   token {}\n", user.email, user.password, user.access_token);
     }
     println!(
-        "Try it: watch Ben's socket with any WebSocket client, change Ada's light, see what was pushed.\n"
+        "Or by hand: watch Ben's socket with any WebSocket client, change Ada's light, see what was pushed.\n"
     );
     println!("  websocat '{}/ws?token={}'\n", url.replace("http", "ws"), ben.access_token);
     println!(

@@ -26,6 +26,20 @@ pub struct User {
     pub access_token: String,
 }
 
+impl User {
+    /// What stands before the `@`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.email.split('@').next().unwrap_or_default().to_owned()
+    }
+
+    /// The token of this person's phone at the fake FCM.
+    #[must_use]
+    pub fn fcm_token(&self) -> String {
+        format!("{}-fcm-token", self.name())
+    }
+}
+
 /// Registers the two, links them and registers a phone for each; what the last run did already stays as it is.
 ///
 /// # Errors
@@ -70,9 +84,8 @@ impl Api {
             id: text(&login["user"]["id"])?,
             access_token: text(&login["accessToken"])?,
         };
-        let word = name.to_lowercase();
         let phone = json!({
-            "deviceId": format!("{word}-phone"), "fcmToken": format!("{word}-fcm-token"), "platform": "android",
+            "deviceId": format!("{}-phone", user.name()), "fcmToken": user.fcm_token(), "platform": "android",
         });
         self.call(Method::PUT, "/devices/fcm-token", Some(&user), &phone, StatusCode::OK).await?;
         Ok(user)

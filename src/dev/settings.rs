@@ -29,11 +29,11 @@ pub struct Stores<'a> {
     pub fcm_account: &'a str,
 }
 
-/// Writes the overlay file, with one signing key for all nodes that is made at the first start.
+/// Writes the overlay file for nodes behind `port` of this machine, with one signing key for all nodes that is made at the first start.
 ///
 /// # Errors
 /// When the state directory cannot be written.
-pub fn write(state: &StateDir, stores: &Stores<'_>) -> anyhow::Result<PathBuf> {
+pub fn write(state: &StateDir, stores: &Stores<'_>, port: u16) -> anyhow::Result<PathBuf> {
     let key = state.path().join("auth.pem");
     if !key.exists() {
         state::write_secret(&key, &tokens::generate_private_key(KeyAlgorithm::ES256))?;
@@ -43,6 +43,8 @@ pub fn write(state: &StateDir, stores: &Stores<'_>) -> anyhow::Result<PathBuf> {
     let settings = json!({
         "environment": "development",
         "server": {
+            // Its page opens sockets at the nodes themselves, too.
+            "allowed_origins": [format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")],
             "trusted_proxies": ["127.0.0.1"],
             "drain_notice_ms": DRAIN_NOTICE_MS,
             "drain_ms": DRAIN_MS,
@@ -83,7 +85,7 @@ mod tests {
             fcm_account: fcm.service_account(),
         };
 
-        let config = Config::load(Some(&write(&state, &stores).unwrap())).unwrap();
+        let config = Config::load(Some(&write(&state, &stores, 8080).unwrap())).unwrap();
 
         assert!(config.auth.key_ring().is_ok());
         assert!(config.push.fcm.enabled);

@@ -49,6 +49,10 @@ impl Log {
         self.entries.iter().cloned().collect()
     }
 
+    pub(super) fn latest(&self, count: usize) -> Vec<Entry> {
+        self.entries.iter().rev().take(count).cloned().collect()
+    }
+
     pub(super) fn clear(&mut self) {
         self.entries.clear();
     }

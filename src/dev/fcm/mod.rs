@@ -95,6 +95,7 @@ impl Default for Config {
 }
 
 /// A running fake. Dropping it does not stop it; the shutdown does.
+#[derive(Clone)]
 pub struct FakeFcm {
     address: SocketAddr,
     state: Arc<Fake>,
@@ -183,6 +184,12 @@ impl FakeFcm {
     #[must_use]
     pub fn log(&self) -> Vec<Entry> {
         self.state.inner.lock().log.entries()
+    }
+
+    /// The newest entries of the log, the newest first.
+    #[must_use]
+    pub fn latest(&self, count: usize) -> Vec<Entry> {
+        self.state.inner.lock().log.latest(count)
     }
 
     /// How often somebody asked for an access token.

@@ -113,6 +113,24 @@ mod tests {
         }
     }
 
+    /// `clients/js` decides by the same table.
+    #[test]
+    fn the_javascript_client_has_the_same_table() {
+        let advice = |closing: Closing| match closing.advice() {
+            Advice::Stop => "stop",
+            Advice::Resume => "resume",
+            Advice::BackOff => "back_off",
+            Advice::Refresh => "refresh",
+        };
+        let row = |closing: &Closing| {
+            let (code, reason, advice) = (closing.code(), closing.reason(), advice(*closing));
+            format!("  {{ code: {code}, reason: '{reason}', advice: '{advice}' }},\n")
+        };
+        let table: String = Closing::ALL.iter().map(row).collect();
+        let client = include_str!("../../../clients/js/closing.js");
+        assert!(client.contains(&format!("Object.freeze([\n{table}]);")), "it should be\n{table}");
+    }
+
     #[test]
     fn reserved_codes_are_refused() {
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {

@@ -1,0 +1,166 @@
+/** What has been seen: the last `seq`, and the past of the server's database that it belongs to. */
+export interface Position {
+  seq: number;
+  epoch: string | null;
+}
+
+export interface Storage {
+  load(): Position | null | undefined | Promise<Position | null | undefined>;
+  /** The event is acknowledged when this is done. A failure makes the server send it again. */
+  save(position: Position): void | Promise<void>;
+}
+
+/** For as long as the page or the process lives. The default. */
+export function memoryStorage(position?: Position | null): Storage;
+/** In `localStorage` or the like, under a key of this user's own. */
+export function webStorage(key: string, store?: Pick<globalThis.Storage, 'getItem' | 'setItem'>): Storage;
+
+/** Why a token is asked for: to connect, because the last one expired, was refused, or will expire soon. */
+export type TokenReason = 'connect' | 'expired' | 'rejected' | 'renew';
+
+export interface Options {
+  /** Where the socket is, such as `wss://api.example/ws` (`https:` does too); or what says so before each attempt. */
+  url: string | ((context: { attempt: number }) => string | Promise<string>);
+  /** An access token, for as long as it is good. Give this, or `getToken`. */
+  token?: string;
+  /**
+   * Answers with an access token that is still good. An error that it throws is tried again later, after its
+   * `retryAfterMs` if it has one (from a `Retry-After`).
+   */
+  getToken?: (context: { reason: TokenReason; signal: AbortSignal }) => string | Promise<string>;
+  /** Where to begin when `storage` is empty. */
+  since?: number;
+  epoch?: string;
+  storage?: Storage;
+  /** Names this device, 1 to 191 characters: a newer connection of the same one replaces the older. */
+  deviceId?: string;
+  /** Frames that may wait for handlers; beyond, the connection is given up and resumes. Default 2,000. */
+  queueMax?: number;
+  /** How long handlers and storage have for one event. Default 30 s. */
+  handlerTimeoutMs?: number;
+  /** How often an event may fail in its handlers before the client stops. Default 5. */
+  handlerAttemptsMax?: number;
+  /** From the start of a connection to its welcome. Default 15 s. */
+  connectTimeoutMs?: number;
+  tokenTimeoutMs?: number;
+  /** How long the server has to answer a question after a heartbeat of silence. Default 10 s. */
+  pongTimeoutMs?: number;
+  /** How long before the end of a token it is renewed. Default 60 s. */
+  renewBeforeMs?: number;
+  /** A connection that lasts so long ends the growth of waits. Default 10 s. */
+  stableAfterMs?: number;
+  /** The bound of the first wait, and of all. Defaults 500 ms and 60 s. */
+  backoff?: { firstMs?: number; maxMs?: number };
+  /**
+   * Another WebSocket class. If its `error` or `close` events have a `retryAfterMs`, it is honoured; browsers and
+   * Node show nothing of a refused handshake.
+   */
+  WebSocket?: typeof WebSocket;
+}
+
+interface Durable {
+  /** The same everywhere: on the socket, in a push, in the database. */
+  id: string;
+  /** The place in this user's sequence, which has no gap. */
+  seq: number;
+  /** Epoch ms. */
+  timestamp: number;
+}
+
+export type Status = 'AVAILABLE' | 'BUSY' | 'OFFLINE';
+
+export interface PartnerStatusChanged extends Durable {
+  type: 'PARTNER_STATUS_CHANGED';
+  partnerId: string;
+  status: Status;
+  /** Epoch ms. */
+  statusExpiration: number | null;
+}
+
+export interface SelfStatusChanged extends Durable {
+  type: 'SELF_STATUS_CHANGED';
+  userId: string;
+  status: Status;
+  /** Epoch ms. */
+  statusExpiration: number | null;
+}
+
+export interface PartnerLinked extends Durable {
+  type: 'PARTNER_LINKED';
+  partnerId: string;
+}
+
+export interface PartnerUnlinked extends Durable {
+  type: 'PARTNER_UNLINKED';
+  partnerId: string;
+}
+
+/** An event of a later server. Ephemeral events have no `seq`. */
+export interface UnknownEvent {
+  type: string;
+  seq?: number;
+  [field: string]: unknown;
+}
+
+export type FanlightEvent = PartnerStatusChanged | SelfStatusChanged | PartnerLinked | PartnerUnlinked;
+
+export type Advice = 'stop' | 'resume' | 'back_off' | 'refresh';
+
+export type ClientState =
+  | { state: 'connecting'; attempt: number }
+  | { state: 'open'; connectionId: string; node: string; isResumed: boolean }
+  | { state: 'waiting'; code: number; reason: string; advice: Advice; waitMs: number }
+  /** For good: make another client when what `code` says has changed. */
+  | { state: 'stopped'; code: number; reason: string };
+
+/** Too much was missed: read the state by REST. Events go on after `fromSeq`. */
+export interface Resync {
+  reason: 'too_far_behind' | 'beyond_retention' | 'ahead_of_server' | 'another_past';
+  fromSeq: number;
+}
+
+/** `signal` is aborted when nobody waits for the handler any more: the event will come again. */
+export interface HandlerContext {
+  signal: AbortSignal;
+}
+
+/** Waited for, one after the other; an error makes the event come again. */
+type Handler<T> = (event: T, context: HandlerContext) => unknown;
+
+interface Handlers extends Record<FanlightEvent['type'], unknown> {
+  PARTNER_STATUS_CHANGED: PartnerStatusChanged;
+  SELF_STATUS_CHANGED: SelfStatusChanged;
+  PARTNER_LINKED: PartnerLinked;
+  PARTNER_UNLINKED: PartnerUnlinked;
+  /** Every event. */
+  '*': FanlightEvent | UnknownEvent;
+  /** Acknowledged like an event: it comes again until a handler has succeeded. */
+  resync: Resync;
+}
+
+interface Listeners {
+  state: ClientState;
+  /** All that was missed before this connection has been handled. */
+  current: { seq: number };
+  /** What went wrong and is dealt with: for a log. */
+  error: Error;
+}
+
+export interface Client {
+  readonly state: ClientState['state'];
+  /** The last event that was handled and stored. */
+  readonly seq: number | null;
+  readonly epoch: string | null;
+  on<K extends keyof Handlers>(type: K, handler: Handler<Handlers[K]>): () => void;
+  on<K extends keyof Listeners>(type: K, listener: (value: Listeners[K]) => void): () => void;
+  on(type: string, handler: Handler<UnknownEvent>): () => void;
+  /** Ends the connection; resolves when what is being handled is finished. */
+  close(): Promise<void>;
+}
+
+/** Connects, and stays connected until `close()`, or until the server says that there is no use. */
+export function connect(options: Options): Client;
+
+/** The server's table of close codes. */
+export const CLOSINGS: ReadonlyArray<Readonly<{ code: number; reason: string; advice: Advice }>>;
+export function adviceFor(code: number, reason?: string): Advice;

@@ -1,0 +1,325 @@
+/**
+ * The events of one Fanlight user, each once and in order, over reconnects, restarts and failovers.
+ *
+ * An event is acknowledged only after its handlers are done and its `seq` is stored. So a client that dies in between
+ * gets it again (at least once), and what was seen already is dropped by its `seq` (seen once).
+ */
+
+import { delayMs, FIRST_MS, MAX_MS } from './backoff.js';
+import { adviceFor, isTokenRefused, nextStep } from './closing.js';
+import { isSeq, Position } from './position.js';
+import { ENDS, Session } from './session.js';
+import { memoryStorage, webStorage } from './storage.js';
+
+export { memoryStorage, webStorage };
+export { CLOSINGS, adviceFor } from './closing.js';
+
+const DEFAULTS = {
+  queueMax: 2_000,
+  handlerTimeoutMs: 30_000,
+  handlerAttemptsMax: 5,
+  connectTimeoutMs: 15_000,
+  tokenTimeoutMs: 15_000,
+  pongTimeoutMs: 10_000,
+  renewBeforeMs: 60_000,
+  stableAfterMs: 10_000,
+  backoff: { firstMs: FIRST_MS, maxMs: MAX_MS },
+};
+
+/** Connects, and stays connected until `close()`, or until the server says that there is no use. */
+export function connect(options) {
+  return new Client(options);
+}
+
+class Client {
+  #options;
+  #storage;
+  #position = new Position(null);
+  #listeners = new Map();
+  #session = null;
+  #state = { state: 'connecting' };
+  /** Connections in a row that did not last. */
+  #attempt = 0;
+  #tokenReason = 'connect';
+  #refusedToken = null;
+  /** The event whose handlers fail, and how often they did. */
+  #failing = { seq: null, times: 0 };
+  #wake = () => {};
+  #isClosing = false;
+  #running;
+  #onOnline = () => this.#nudge();
+
+  constructor(options) {
+    this.#options = { WebSocket: globalThis.WebSocket, ...DEFAULTS, ...options };
+    this.#options.backoff = { ...DEFAULTS.backoff, ...options.backoff };
+    const { url, token, getToken, WebSocket } = this.#options;
+    // Throws now for what is no URL, instead of trying it for ever.
+    if (typeof url !== 'function') new URL(url);
+    if ((token === undefined) === (getToken === undefined)) {
+      throw new TypeError('either `token` or `getToken` must be given');
+    }
+    if (typeof WebSocket !== 'function') throw new TypeError('there is no WebSocket here: use Node 22 or newer');
+    this.#options.canRenew = getToken !== undefined;
+    this.#storage = this.#options.storage ?? memoryStorage();
+    globalThis.addEventListener?.('online', this.#onOnline);
+    this.#running = this.#run();
+  }
+
+  /** `connecting`, `open`, `waiting` or `stopped`. */
+  get state() {
+    return this.#state.state;
+  }
+
+  /** The `seq` of the last event that was handled and stored, or `null`. */
+  get seq() {
+    return this.#position.seq;
+  }
+
+  get epoch() {
+    return this.#position.epoch;
+  }
+
+  /** Registers a handler or a listener, and returns the function that removes it. */
+  on(type, listener) {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+    return () => listeners.delete(listener);
+  }
+
+  /** Ends the connection; resolves when what is being handled is finished. */
+  close() {
+    this.#isClosing = true;
+    this.#session?.give({ code: 1000, reason: '' });
+    this.#wake();
+    return this.#running;
+  }
+
+  async #run() {
+    try {
+      this.#position = new Position(await this.#saved());
+      while (!this.#isClosing) {
+        const end = await this.#once();
+        if (this.#isClosing) break;
+        const step = this.#decide(end);
+        if (step.waitMs === null) {
+          this.#enter({ state: 'stopped', code: end.code, reason: end.reason });
+          return;
+        }
+        this.#enter({ state: 'waiting', code: end.code, reason: end.reason, ...step });
+        await this.#sleep(step.waitMs);
+      }
+      this.#enter({ state: 'stopped', code: 1000, reason: '' });
+    } finally {
+      globalThis.removeEventListener?.('online', this.#onOnline);
+    }
+  }
+
+  async #saved() {
+    const given = { seq: this.#options.since, epoch: this.#options.epoch };
+    try {
+      const { handlerTimeoutMs } = this.#options;
+      return (await within(handlerTimeoutMs, 'the storage', () => this.#storage.load())) ?? given;
+    } catch (error) {
+      this.#problem(error);
+      return given;
+    }
+  }
+
+  /** One connection. */
+  async #once() {
+    this.#enter({ state: 'connecting', attempt: this.#attempt });
+    let session;
+    try {
+      const token = await this.#token(this.#tokenReason);
+      // Asked for a better one than this, it has no better one.
+      if (token === this.#refusedToken) return { code: 1008, reason: 'Invalid JWT token', isFinal: true };
+      const url = await this.#url();
+      if (this.#isClosing) return { ...ENDS.failed };
+      session = new Session(url, token, this.#options, {
+        welcome: (frame) => this.#welcome(frame),
+        handle: (frame) => this.#handle(frame),
+        replayed: () => this.#replayed(),
+        renew: () => this.#token('renew'),
+        problem: (error) => this.#problem(error),
+      });
+      this.#session = session;
+      const end = await session.ended;
+      if (isTokenRefused(end.code, end.reason)) this.#refusedToken = token;
+      const lasted = session.welcomedAt === null ? 0 : performance.now() - session.welcomedAt;
+      if (lasted >= this.#options.stableAfterMs) this.#attempt = 0;
+      return end;
+    } catch (error) {
+      this.#problem(error);
+      return { ...ENDS.failed, retryAfterMs: error?.retryAfterMs };
+    } finally {
+      this.#session = null;
+    }
+  }
+
+  #decide(end) {
+    const { backoff, handlerAttemptsMax } = this.#options;
+    const attempt = this.#attempt;
+    this.#attempt += 1;
+    if (this.#failing.times >= handlerAttemptsMax) {
+      end.reason = `a handler failed ${this.#failing.times} times for seq ${this.#failing.seq}`;
+      return { advice: 'stop', waitMs: null };
+    }
+    const delay = (times) => delayMs(times, backoff);
+    const isRefused = isTokenRefused(end.code, end.reason);
+    const canTryAnother = this.#options.canRenew && !end.isFinal;
+    if (isRefused && canTryAnother && this.#tokenReason !== 'rejected') {
+      this.#tokenReason = 'rejected';
+      return { advice: 'refresh', waitMs: delay(attempt) };
+    }
+    const isExpired = adviceFor(end.code, end.reason) === 'refresh';
+    if (isExpired && !canTryAnother) return { advice: 'stop', waitMs: null };
+    if (isExpired) this.#tokenReason = 'expired';
+    return nextStep({ ...end, attempt }, delay);
+  }
+
+  async #token(reason) {
+    const { token, getToken, tokenTimeoutMs } = this.#options;
+    if (getToken === undefined) return token;
+    return within(tokenTimeoutMs, '`getToken`', (signal) => getToken({ reason, signal }));
+  }
+
+  async #url() {
+    const { url: given, deviceId, tokenTimeoutMs } = this.#options;
+    const ask = async () => (typeof given === 'function' ? given({ attempt: this.#attempt }) : given);
+    const url = new URL(await within(tokenTimeoutMs, '`url`', ask));
+    url.protocol = url.protocol.replace('http', 'ws');
+    const query = { ...this.#position.query(), ...(deviceId !== undefined && { deviceId }) };
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    return url.href;
+  }
+
+  #welcome(frame) {
+    this.#tokenReason = 'connect';
+    this.#refusedToken = null;
+    this.#position.welcome(frame);
+    const { connectionId, node } = frame;
+    this.#enter({ state: 'open', connectionId, node, isResumed: this.#position.isResumed });
+  }
+
+  /** Everything that was missed has come. */
+  async #replayed() {
+    const next = this.#position.afterReplay();
+    if (next !== null && !(await this.#attemptTo(next.seq, () => this.#storage.save(next)))) return;
+    if (next !== null) this.#position.resync(next);
+    this.#emit('current', { seq: this.#position.seq });
+  }
+
+  /** Returns `false` if the server must send it again. */
+  async #handle(frame) {
+    if (frame.type === 'RESYNC') return this.#resync(frame);
+    if (!isSeq(frame.seq)) {
+      // Ephemeral: nobody could send it again.
+      await this.#attemptTo(null, (signal) => this.#call([frame.type, '*'], frame, signal));
+      return true;
+    }
+    switch (this.#position.place(frame.seq)) {
+      case 'seen':
+        return true;
+      case 'gap':
+        this.#problem(new Error(`seq ${frame.seq} does not follow ${this.#position.seq}`));
+        return false;
+    }
+    const next = this.#position.after(frame.seq);
+    const done = await this.#attemptTo(frame.seq, async (signal) => {
+      await this.#call([frame.type, '*'], frame, signal);
+      await this.#storage.save(next);
+    });
+    if (done) this.#position.take(next);
+    return done;
+  }
+
+  async #resync({ reason, fromSeq }) {
+    if (!isSeq(fromSeq)) return false;
+    const next = this.#position.after(fromSeq);
+    const done = await this.#attemptTo(fromSeq, async (signal) => {
+      await this.#call(['resync'], { reason, fromSeq }, signal);
+      await this.#storage.save(next);
+    });
+    if (done) this.#position.resync(next);
+    return done;
+  }
+
+  /** Runs the app's part for one event, in bounded time, and counts its failures. */
+  async #attemptTo(seq, work) {
+    try {
+      await within(this.#options.handlerTimeoutMs, 'a handler', work);
+      if (this.#failing.seq === seq) this.#failing = { seq: null, times: 0 };
+      return true;
+    } catch (error) {
+      if (seq !== null) {
+        const times = this.#failing.seq === seq ? this.#failing.times + 1 : 1;
+        this.#failing = { seq, times };
+      }
+      this.#problem(error);
+      return false;
+    }
+  }
+
+  async #call(types, value, signal) {
+    for (const type of types) {
+      for (const handler of [...(this.#listeners.get(type) ?? [])]) await handler(value, { signal });
+    }
+  }
+
+  #enter(change) {
+    this.#state = change;
+    this.#emit('state', change);
+  }
+
+  #problem(error) {
+    this.#emit('error', error);
+  }
+
+  /** Tells listeners, for whom nothing waits. */
+  #emit(type, value) {
+    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+      try {
+        listener(value);
+      } catch (error) {
+        // Not ours to answer, and not a reason to stop: it is shown where uncaught errors are.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  /** The network is back: nothing learnt before counts for much. */
+  #nudge() {
+    this.#session?.probe();
+    if (this.#state.state === 'waiting' && this.#state.code === ENDS.failed.code) this.#wake();
+  }
+
+  #sleep(ms) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+/** Waits for `work` no longer than `ms`; its signal says when it is not waited for any more. */
+async function within(ms, what, work) {
+  const abort = new AbortController();
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => {
+      const error = new Error(`${what} took longer than ${ms} ms`);
+      abort.abort(error);
+      reject(error);
+    }, ms);
+  });
+  try {
+    return await Promise.race([work(abort.signal), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

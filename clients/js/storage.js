@@ -1,0 +1,26 @@
+/** Where a client keeps its position. `load` and `save` may also return promises. */
+
+/** For as long as the page or the process lives. */
+export function memoryStorage(position = null) {
+  return {
+    load: () => position,
+    save: (next) => {
+      position = next;
+    },
+  };
+}
+
+/** In `localStorage`, or another store with `getItem` and `setItem`, under a key of this user's own. */
+export function webStorage(key, store = globalThis.localStorage) {
+  return {
+    load: () => {
+      try {
+        return JSON.parse(store.getItem(key));
+      } catch {
+        // What cannot be read is as if it were not there: the server sends what is not settled.
+        return null;
+      }
+    },
+    save: (position) => store.setItem(key, JSON.stringify(position)),
+  };
+}
