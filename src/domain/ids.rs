@@ -2,8 +2,11 @@
 //!
 //! All are `UUIDv7` (RFC 9562 §5.7): they sort by the time they were made, in the database and in logs.
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::domain::clock::Timestamp;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -39,6 +42,16 @@ macro_rules! ids {
             }
         }
     )*};
+}
+
+impl EventId {
+    /// When it was made, by the clock of the node that did, in whole milliseconds.
+    #[must_use]
+    pub fn made_at(self) -> Timestamp {
+        let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |at| at.to_unix());
+        let seconds = i64::try_from(seconds).unwrap_or(0);
+        DateTime::from_timestamp(seconds, nanos).unwrap_or_default()
+    }
 }
 
 ids! {

@@ -18,6 +18,7 @@ pub mod socket;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod traffic;
 pub mod upgrade;
 mod wheel;
 
