@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
-# Run it alone, or source it; ./run and ./test do.
+# Run it alone, or source it; ./run and ./test do. With NEEDED_FOR=test also Prometheus, which only tests start.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
 # starts its own servers, with the programs of these packages.
@@ -27,6 +27,9 @@ missing_packages() {
     # Two dependencies are built from C: aws-lc and jemalloc.
     find_tool cc || echo gcc libc6-dev
     find_tool make || echo make
+    if [ "${NEEDED_FOR:-}" = test ]; then
+        find_tool prometheus && find_tool promtool || echo prometheus
+    fi
 }
 
 as_root() {
@@ -76,7 +79,7 @@ disable_services() {
     local package
     for package in "$@"; do
         case $package in
-            redis-server | haproxy)
+            redis-server | haproxy | prometheus)
                 if command -v systemctl >/dev/null; then
                     as_root systemctl disable --quiet "$package" 2>/dev/null || true
                 else

@@ -7,6 +7,7 @@ mod crashes;
 mod delivery;
 mod examples;
 mod faults;
+mod observability;
 mod readme;
 mod reconnect;
 mod resume;
