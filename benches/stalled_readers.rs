@@ -3,7 +3,8 @@
 //! Everybody of the thousand has more events to get than the kernel's buffers take, so that the node's writes to
 //! those who do not read stand still. Beside it, in the same run and in turns: the same thousand, reading, and
 //! nobody. Meanwhile couples on the same node change their lights at fixed times, and a change's time counts from
-//! when it was due until the partner has it; the thousand get an event now and then, too.
+//! when it was due until the partner has it; the thousand get an event now and then, too, even when they are not there.
+//! A percentile is that of each round; what is compared are rounds that followed one another.
 //!
 //! `cargo bench --bench stalled_readers`
 
@@ -27,7 +28,7 @@ use uuid::Uuid;
 mod load;
 mod stage;
 
-use load::{change, percentile};
+use load::{change, cpu_us, percentile};
 use stage::{TOKEN_TTL, Wire, address};
 
 const READERS: usize = 1_000;
@@ -36,13 +37,13 @@ const COUPLES: usize = 20;
 const EVENTS: i32 = 40;
 const EVENT_BYTES: i32 = 4_000;
 const RECEIVE_BUFFER_BYTES: u32 = 4_096;
-const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_secs(8);
+const ROUNDS: usize = 6;
+const ROUND: Duration = Duration::from_secs(20);
 /// Connections that are being opened at once.
 const OPENING: usize = 16;
-/// A node that uses so little of a second's time is through with what the change of scene caused.
-const QUIET_TICKS: u64 = 5;
-const QUIET_WITHIN: Duration = Duration::from_secs(60);
+/// A node and a Postgres that use so little of a second are through with what the change of scene caused.
+const QUIET_US: f64 = 100_000.0;
+const QUIET_WITHIN: Duration = Duration::from_secs(20);
 /// Between two changes of the couples.
 const PACE: Duration = Duration::from_millis(10);
 /// Between two changes of the partners of the thousand.
@@ -81,9 +82,11 @@ async fn main() -> anyhow::Result<()> {
     let bench = Bench::prepare(&cluster, &pool).await?;
 
     let mut measured = SCENES.map(|_| Vec::new());
-    for _ in 0..ROUNDS {
-        for ((scene, _), rounds) in SCENES.iter().zip(&mut measured) {
-            rounds.push(bench.round(*scene).await?);
+    for turn in 1..=ROUNDS {
+        for ((scene, name), rounds) in SCENES.iter().zip(&mut measured) {
+            let round = bench.round(*scene).await?;
+            println!("{turn}/{ROUNDS} {name}: p50 {:.2} ms, p99 {:.2} ms", round.p50, round.p99);
+            rounds.push(round);
         }
     }
     report(&measured);
@@ -94,29 +97,50 @@ async fn main() -> anyhow::Result<()> {
 /// What one round has shown.
 struct Round {
     /// How long changes took to arrive, in ms.
-    arrived: Vec<f64>,
+    p50: f64,
+    p99: f64,
+    /// In ms per second.
+    node_cpu: f64,
+    postgres_cpu: f64,
     rss_mib: f64,
 }
 
 fn report(measured: &[Vec<Round>; 3]) {
     println!(
-        "{COUPLES} couples, a change every {PACE:?}, beside the thousand on one node; medians of {ROUNDS} rounds of {} s:\n",
+        "\n{COUPLES} couples, a change every {PACE:?}, beside the thousand on one node; medians of {ROUNDS} rounds of {} s,\n\
+         in brackets their quartiles:\n",
         ROUND.as_secs()
     );
-    println!("{:<20}{:>10}{:>10}{:>16}{:>12}", "", "p50 ms", "p99 ms", "p99 / reading", "RSS MiB");
-    let median = |rounds: &[Round], of: &dyn Fn(&Round) -> f64| percentile(rounds.iter().map(of), 0.5);
-    let arrived = |share: f64| move |round: &Round| percentile(round.arrived.iter().copied(), share);
-    let reading = median(&measured[1], &arrived(0.99));
+    println!(
+        "{:<20}{:>10}{:>24}{:>24}{:>12}{:>16}{:>10}",
+        "", "p50 ms", "p99 ms", "p99 / reading", "node ms/s", "Postgres ms/s", "RSS MiB"
+    );
+    let [_, reading, _] = measured;
     for ((_, name), rounds) in SCENES.iter().zip(measured) {
-        let [p50, p99] = [0.5, 0.99].map(|share| median(rounds, &arrived(share)));
-        let rss = median(rounds, &|round| round.rss_mib);
-        println!("{name:<20}{p50:>10.2}{p99:>10.2}{:>15.2}x{rss:>12.1}", p99 / reading);
+        let of = |value: &dyn Fn(&Round) -> f64| percentile(rounds.iter().map(value), 0.5);
+        let ratio = || rounds.iter().zip(reading).map(|(round, reading)| round.p99 / reading.p99);
+        println!(
+            "{name:<20}{:>10.2}{:>24}{:>24}{:>12.0}{:>16.0}{:>10.1}",
+            of(&|round| round.p50),
+            spread(|| rounds.iter().map(|round| round.p99)),
+            spread(ratio),
+            of(&|round| round.node_cpu),
+            of(&|round| round.postgres_cpu),
+            of(&|round| round.rss_mib),
+        );
     }
+}
+
+/// The median and the quartiles.
+fn spread<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> String {
+    let [low, median, high] = [0.25, 0.5, 0.75].map(|share| percentile(values(), share));
+    format!("{median:.2} ({low:.2}–{high:.2})")
 }
 
 struct Bench {
     server: SocketAddr,
-    pid: u32,
+    node: u32,
+    postgres: u32,
     readers: Vec<Person>,
     readers_partners: Vec<Person>,
     actors: Vec<Person>,
@@ -133,8 +157,9 @@ impl Bench {
         people::link(pool, &actors, &partners).await?;
         leave_events(pool, &readers).await?;
         let node = &cluster.nodes[0];
-        let (server, pid) = (address(&node.http())?, node.process.pid());
-        Ok(Self { server, pid, readers, readers_partners, actors, partners })
+        let server = address(&node.http())?;
+        let (node, postgres) = (node.process.pid(), cluster.postgres.process.pid());
+        Ok(Self { server, node, postgres, readers, readers_partners, actors, partners })
     }
 
     async fn round(&self, scene: Scene) -> anyhow::Result<Round> {
@@ -151,24 +176,35 @@ impl Bench {
             Scene::Stalled => stalled = self.open_all(0).await?,
         }
         self.until_quiet().await?;
+        let (started, before) = (Instant::now(), self.cpu_us()?);
         let changing = self.change_for_readers();
         let measuring = self.measure();
         let arrived = tokio::select! {
             failed = changing => return Err(failed),
             arrived = measuring => arrived?,
         };
-        let rss_mib = rss_mib(self.pid)?;
+        let (after, seconds) = (self.cpu_us()?, started.elapsed().as_secs_f64());
+        let rss_mib = rss_mib(self.node)?;
         drop((crowd, stalled));
         self.until_quiet().await?;
-        Ok(Round { arrived, rss_mib })
+        let [node_cpu, postgres_cpu] =
+            [after.0 - before.0, after.1 - before.1].map(|us| us / 1_000.0 / seconds);
+        let [p50, p99] = [0.5, 0.99].map(|share| percentile(arrived.iter().copied(), share));
+        Ok(Round { p50, p99, node_cpu, postgres_cpu, rss_mib })
+    }
+
+    /// Of the node and of Postgres.
+    fn cpu_us(&self) -> anyhow::Result<(f64, f64)> {
+        Ok((cpu_us(self.node)?, cpu_us(self.postgres)?))
     }
 
     async fn until_quiet(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + QUIET_WITHIN;
         loop {
-            let before = cpu_ticks(self.pid)?;
+            let before = self.cpu_us()?;
             sleep(Duration::from_secs(1)).await;
-            if cpu_ticks(self.pid)? - before <= QUIET_TICKS || Instant::now() > deadline {
+            let after = self.cpu_us()?;
+            if after.0 - before.0 + after.1 - before.1 <= QUIET_US || Instant::now() > deadline {
                 return Ok(());
             }
         }
@@ -283,16 +319,6 @@ async fn leave_events(pool: &PgPool, readers: &[Person]) -> anyhow::Result<()> {
     .await?;
     sqlx::query("ANALYZE").execute(pool).await?;
     Ok(())
-}
-
-/// The processor time that a process has used, in hundredths of a second (`proc(5)`).
-fn cpu_ticks(pid: u32) -> anyhow::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Behind the name, which may contain anything.
-    let (_, fields) = stat.rsplit_once(')').context("stat")?;
-    let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
-    let mut next = || times.next().context("stat");
-    Ok(next()?? + next()??)
 }
 
 /// The process's own memory; what it shares with the file cache is not counted.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::people;
 use fanlight::dev::state::StateDir;
@@ -28,7 +28,7 @@ mod load;
 mod stage;
 
 use floor::Floor;
-use load::{change, percentile};
+use load::{change, cpu_us, percentile};
 use stage::{TOKEN_TTL, Wire, address};
 
 /// As many as a node has connections to Postgres.
@@ -352,23 +352,6 @@ impl Work {
     fn of(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
     }
-}
-
-/// The CPU time of a process and its children that run (proc(5), `stat`).
-fn cpu_us(pid: u32) -> anyhow::Result<f64> {
-    const TICK_US: f64 = 10_000.0;
-    let mut total = 0.0;
-    for entry in std::fs::read_dir("/proc")? {
-        let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat")) else { continue };
-        let (id, rest) = stat.split_once(" (").context("a pid")?;
-        // The name may contain anything, a closing parenthesis too.
-        let fields: Vec<&str> = rest.rsplit_once(") ").context("a name")?.1.split(' ').collect();
-        let [parent, user, system] = [1, 11, 12].map(|index| fields.get(index).copied().unwrap_or("0"));
-        if id.parse() == Ok(pid) || parent.parse() == Ok(pid) {
-            total += (user.parse::<f64>()? + system.parse::<f64>()?) * TICK_US;
-        }
-    }
-    Ok(total)
 }
 
 /// What one change costs, beyond what goes on when nothing happens.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
-# Run it alone, or source it; ./run and ./test do. With NEEDED_FOR=test also Prometheus, which only tests start.
+# Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, nginx,
+# libfaketime, OpenSSL, a C and a C++ compiler.
+# Run it alone, or source it; ./run and ./test do.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
 # starts its own servers, with the programs of these packages.
@@ -24,12 +25,14 @@ missing_packages() {
     has_postgres || echo postgresql
     find_tool redis-server || find_tool valkey-server || echo redis-server
     find_tool haproxy || echo haproxy
-    # Two dependencies are built from C: aws-lc and jemalloc.
+    # Tests put another load balancer in front, set the clock of a node wrong, and make certificates.
+    find_tool nginx || echo nginx
+    find_tool faketime || echo faketime
+    find_tool openssl || echo openssl
+    # Two dependencies are built from C, aws-lc and jemalloc, and for ./test one from C++, libFuzzer.
     find_tool cc || echo gcc libc6-dev
+    find_tool c++ || echo g++
     find_tool make || echo make
-    if [ "${NEEDED_FOR:-}" = test ]; then
-        find_tool prometheus && find_tool promtool || echo prometheus
-    fi
 }
 
 as_root() {
@@ -41,10 +44,10 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc make
-  Arch             sudo pacman -S postgresql valkey haproxy base-devel
-  Alpine           apk add postgresql redis haproxy build-base
-  macOS            brew install postgresql@17 redis haproxy
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy nginx libfaketime openssl gcc-c++ make
+  Arch             sudo pacman -S postgresql valkey haproxy nginx libfaketime openssl base-devel
+  Alpine           apk add postgresql redis haproxy nginx libfaketime openssl build-base
+  macOS            brew install postgresql@17 redis haproxy nginx libfaketime openssl
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1
@@ -79,7 +82,7 @@ disable_services() {
     local package
     for package in "$@"; do
         case $package in
-            redis-server | haproxy | prometheus)
+            redis-server | haproxy | nginx)
                 if command -v systemctl >/dev/null; then
                     as_root systemctl disable --quiet "$package" 2>/dev/null || true
                 else

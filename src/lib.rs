@@ -35,4 +35,5 @@ pub mod ports;
 pub mod seeded_bug;
 pub mod serve;
 pub mod shutdown;
+pub mod systemd;
 pub mod telemetry;

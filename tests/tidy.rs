@@ -35,8 +35,14 @@ const LAYERS: &[(&str, u8)] = &[
     ("domain", 1),
 ];
 /// What everybody may use, and what these may use of ours themselves.
-const FOUNDATIONS: &[(&str, &[&str])] =
-    &[("db", &[]), ("shutdown", &[]), ("failpoint", &[]), ("seeded_bug", &[]), ("telemetry", &["shutdown"])];
+const FOUNDATIONS: &[(&str, &[&str])] = &[
+    ("db", &[]),
+    ("shutdown", &[]),
+    ("failpoint", &[]),
+    ("seeded_bug", &[]),
+    ("systemd", &["shutdown"]),
+    ("telemetry", &["shutdown"]),
+];
 /// Knows the settings of every part; only who starts parts may know it.
 const CONFIG_READERS: &[&str] = &["app", "dev", "main", "serve"];
 
@@ -101,7 +107,9 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 fn sources() -> Vec<Source> {
-    let paths = ["src", "tests", "chaos"].into_iter().flat_map(|folder| files(folder, "rs"));
+    let paths = ["src", "tests", "chaos", "fuzz/src", "fuzz/fuzz_targets"]
+        .into_iter()
+        .flat_map(|folder| files(folder, "rs"));
     let read = paths.map(|path| Source {
         path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(),
         text: fs::read_to_string(&path).unwrap(),

@@ -1,7 +1,7 @@
 //! What must hold whatever a stranger sends: one function per target, which panics when it does not.
 //!
-//! libFuzzer calls them (`cargo +nightly fuzz run frames`), and so does `tests/fuzz.rs` of the main package, which replays
-//! the corpus and a bounded number of changes to it in every build.
+//! libFuzzer calls them, from the committed corpus and from what it makes of it: for a bounded time in `./test`, for as long
+//! as one likes with `./test --fuzz SECONDS`. See `docs/edge.md`.
 
 mod commands;
 mod frames;

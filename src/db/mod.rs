@@ -51,6 +51,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// All connections that a node may hold.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections_max as usize + self.background_connections_max as usize
+    }
+
     /// # Errors
     /// One sentence that names the key and what is wrong with it.
     pub fn check(&self) -> anyhow::Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! Due rows are claimed by state, never by "id greater than the last one seen": a transaction that commits late
 //! would be skipped for ever. Rows change state only from "not settled", in conditional updates that name the
-//! claim, so that two workers racing are harmless. All deadlines are by the database's clock.
+//! claim, so that two workers racing are harmless. All deadlines are by the database's clock: what is compared with an
+//! index is `statement_timestamp()`, because no index is searched by the volatile `clock_timestamp()`.
 
 use std::time::Duration;
 
@@ -73,8 +74,8 @@ pub async fn claim_unconfirmed(
     // due after its commit, and that was less than the deadline ago.
     claim!(
         "CASE WHEN push IS NULL AND $3 THEN expires_at ELSE least(created_at + $2::interval, expires_at) END",
-        "due_at <= clock_timestamp() AND due_at > clock_timestamp() - $2::interval
-         AND created_at > clock_timestamp() - $2::interval AND expires_at > clock_timestamp()
+        "due_at <= statement_timestamp() AND due_at > statement_timestamp() - $2::interval
+         AND created_at > statement_timestamp() - $2::interval AND expires_at > statement_timestamp()
          ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
         limit,
         interval(deadline),
@@ -93,8 +94,8 @@ pub async fn claim_overdue(
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     claim!(
         "clock_timestamp() + $3",
-        "due_at <= clock_timestamp() AND created_at <= clock_timestamp() - $2::interval
-         AND expires_at > clock_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+        "due_at <= statement_timestamp() AND created_at <= statement_timestamp() - $2::interval
+         AND expires_at > statement_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
         limit,
         interval(deadline),
         interval(lease),
@@ -194,7 +195,7 @@ pub async fn expire(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Settled>,
                                  WHERE c.user_id = e.user_id AND c.confirmed_seq >= e.seq) AS confirmed) AS any_device)
         WHERE id IN (
             SELECT id FROM events
-            WHERE outcome IS NULL AND due_at <= clock_timestamp() AND expires_at <= clock_timestamp()
+            WHERE outcome IS NULL AND due_at <= statement_timestamp() AND expires_at <= statement_timestamp()
             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         RETURNING kind, reason AS "reason!"

@@ -190,7 +190,7 @@ pub async fn prune(db: impl PgExecutor<'_>, retention: Duration, limit: i64) -> 
     let result = sqlx::query!(
         "DELETE FROM events WHERE id IN (
             SELECT id FROM events
-            WHERE created_at < clock_timestamp() - $1::interval AND outcome IS NOT NULL
+            WHERE created_at < statement_timestamp() - $1::interval AND outcome IS NOT NULL
             ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
         interval(retention),
         limit,

@@ -42,9 +42,17 @@ impl Haproxy {
         std::fs::write(&file, config(port, backends)).context("cannot write the configuration of HAProxy")?;
         let process = Process::start(launch(state, &file)?)?;
         let mut haproxy = Self { process, port };
-        let url = format!("{}/health", haproxy.url());
-        haproxy.process.ready(READY_WITHIN, || node::expect_ok(&url)).await?;
+        haproxy.ready().await?;
         Ok(haproxy)
+    }
+
+    /// Waits until a request comes through it.
+    ///
+    /// # Errors
+    /// When none does in time.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        let url = format!("{}/health", self.url());
+        self.process.ready(READY_WITHIN, || node::expect_ok(&url)).await
     }
 
     #[must_use]

@@ -7,7 +7,9 @@
 pub mod account;
 pub mod binaries;
 pub mod cluster;
+pub mod disk;
 pub mod echo;
+pub mod faketime;
 pub mod fcm;
 pub mod haproxy;
 pub mod manifest;

@@ -70,3 +70,15 @@ ids! {
     /// An offer to be linked, with its code.
     LinkSessionId;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_says_when_it_was_made() {
+        let (seconds, nanos) = (1_710_930_000, 250_000_000);
+        let id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos));
+        assert_eq!(EventId(id).made_at().timestamp_millis(), 1_710_930_000_250);
+    }
+}

@@ -172,6 +172,12 @@ impl Client {
         Self { api, ..self.clone() }
     }
 
+    /// The same session, with another access token.
+    pub fn with_token(&self, access_token: &str) -> Self {
+        let api = self.api.with_bearer(access_token);
+        Self { api, access_token: access_token.to_owned(), ..self.clone() }
+    }
+
     fn signed_in(api: &Api, tokens: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let access_token = text(&tokens["accessToken"]);

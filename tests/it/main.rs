@@ -2,12 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod balancers;
 mod client;
+mod clocks;
 mod crashes;
 mod delivery;
+mod descriptors;
+mod disk;
 mod examples;
 mod faults;
 mod observability;
+mod proxy;
 mod readme;
 mod reconnect;
 mod resume;
@@ -16,7 +21,10 @@ mod rolling;
 mod secrets;
 mod shape;
 mod shared;
+mod smoke;
 mod socket;
 mod stage;
 mod stops;
 mod stores;
+mod systemd;
+mod tls;

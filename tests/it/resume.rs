@@ -5,9 +5,9 @@ use serde_json::json;
 use crate::stage::{Stage, seq, until};
 
 /// Far more than one replay sends.
-const BACKLOG: i64 = 20_000;
+const BACKLOG: i64 = 50_000;
 const BODY_BYTES: usize = 2_000;
-/// Much less than the backlog (40 MB), much more than a page of it.
+/// Much less than the backlog (100 MB), much more than a page of it.
 const GROWTH_MAX_KIB: u64 = 16 * 1_024;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,8 @@ const WARMUP_MS: i64 = 3_000;
 /// Any wait for an effect ends here, far beyond every promise that a test measures.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
+/// Nobody is pushed who is there, however late.
+pub const PATIENT: [(&str, &str); 1] = [("FANLIGHT__DELIVERY__ACK_DEADLINE_MS", "60000")];
 
 pub struct Stage {
     pub cluster: Cluster,
@@ -33,18 +35,17 @@ pub struct Stage {
 impl Stage {
     /// Three nodes and two linked people; what their linking told them is settled, and the push log is empty.
     pub async fn set() -> Self {
-        Self::set_with(&[]).await
+        Self::set_on(options(&[])).await
     }
 
     /// As [`Stage::set`], for tests that nobody is pushed: a busy machine confirms late, too.
     pub async fn set_patient() -> Self {
-        Self::set_with(&[("FANLIGHT__DELIVERY__ACK_DEADLINE_MS", "60000")]).await
+        Self::set_on(options(&PATIENT)).await
     }
 
-    async fn set_with(settings: &[(&str, &str)]) -> Self {
+    /// As [`Stage::set`], on another cluster.
+    pub async fn set_on(options: ClusterOptions) -> Self {
         let turn = TURN.lock().await;
-        let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let options = ClusterOptions { env, ..ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight")) };
         let cluster = Cluster::start(options).await.unwrap();
         let ann = Client::register(&cluster.url(), "ann@example.com").await;
         let bob = Client::register(&cluster.url(), "bob@example.com").await;
@@ -168,7 +169,7 @@ impl Stage {
     }
 
     /// Waits until no node holds a connection, and Redis knows it.
-    async fn until_absent(&self) {
+    pub async fn until_absent(&self) {
         self.until_present("nobody is connected", "*", false).await;
     }
 
@@ -192,6 +193,12 @@ impl Stage {
         })
         .await;
     }
+}
+
+/// A cluster of its own with these settings of the nodes.
+pub fn options(settings: &[(&str, &str)]) -> ClusterOptions {
+    let env = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    ClusterOptions { env, ..ClusterOptions::scratch(env!("CARGO_BIN_EXE_fanlight")) }
 }
 
 fn id(user: &Client) -> uuid::Uuid {

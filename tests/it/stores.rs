@@ -18,22 +18,22 @@ const ROUNDS: usize = 10;
 /// Far less than the interval of a healthy node's comparisons (30 s), far more than any repair takes.
 const SOON: Duration = Duration::from_secs(20);
 
-async fn redis(url: &str) -> MultiplexedConnection {
+pub async fn redis(url: &str) -> MultiplexedConnection {
     redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 
 /// How many nodes listen at this Redis; none if it cannot say.
-async fn listeners(redis: &mut MultiplexedConnection) -> usize {
+pub async fn listeners(redis: &mut MultiplexedConnection) -> usize {
     let mut command = redis::cmd("PUBSUB");
     let channels = command.arg("CHANNELS").arg("fanlight:inbox:*").query_async::<Vec<String>>(redis).await;
     channels.map_or(0, |channels| channels.len())
 }
 
 /// Two watchers on different nodes, who read everything in order.
-struct Watchers(Vec<Socket>);
+pub struct Watchers(Vec<Socket>);
 
 impl Watchers {
-    async fn new(stage: &Stage) -> Self {
+    pub async fn new(stage: &Stage) -> Self {
         stage.register_device(&stage.bob, "phone", "token-phone").await;
         let mut sockets =
             vec![stage.connect(&stage.bob, 1, "").await, stage.connect(&stage.bob, 2, "").await];
@@ -45,7 +45,7 @@ impl Watchers {
     }
 
     /// Each saw every event from the second on, once and in order; nobody was pushed.
-    async fn saw_everything(&mut self, stage: &Stage) {
+    pub async fn saw_everything(&mut self, stage: &Stage) {
         let started = Instant::now();
         let last = stage.outcomes(&stage.bob).await.last().unwrap().0;
         for socket in &mut self.0 {

@@ -203,7 +203,7 @@ pub async fn prune(db: impl PgExecutor<'_>, limit: i64) -> Result<u64, sqlx::Err
     let result = sqlx::query!(
         "DELETE FROM push_lanes WHERE (user_id, collapse_key) IN (
              SELECT user_id, collapse_key FROM push_lanes
-             WHERE free_at < clock_timestamp() - interval '1 hour' ORDER BY free_at LIMIT $1
+             WHERE free_at < statement_timestamp() - interval '1 hour' ORDER BY free_at LIMIT $1
              FOR UPDATE SKIP LOCKED)",
         limit,
     )

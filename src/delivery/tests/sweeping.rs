@@ -31,6 +31,41 @@ async fn an_unconfirmed_event_is_routed_again_and_falls_due_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn what_waits_for_its_user_costs_a_sweep_nothing() {
+    const WAITING: i64 = 3_000;
+    let world = World::new().await;
+    let user = world.user().await;
+    sqlx::query(
+        r#"INSERT INTO events (id, user_id, seq, kind, body, created_at, due_at, expires_at, reason)
+           SELECT gen_random_uuid(), $1, seq, 'TEST', '{"type":"TEST"}', now() - interval '1 minute',
+                  now() + interval '6 hours', now() + interval '1 day', 'no_device'
+           FROM generate_series(1, $2) AS seq"#,
+    )
+    .bind(user.0)
+    .bind(WAITING)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let mut connection = world.pool.acquire().await.unwrap();
+    sqlx::query("SET enable_seqscan = off").execute(&mut *connection).await.unwrap();
+    let (deadline, lease) = (world.config.ack_deadline(), world.config.claim_lease());
+
+    claims::claim_unconfirmed(&mut *connection, 100, deadline, true).await.unwrap();
+    claims::claim_overdue(&mut *connection, 100, deadline, lease).await.unwrap();
+    claims::expire(&mut *connection, 100).await.unwrap();
+
+    sqlx::query("SELECT pg_stat_force_next_flush()").execute(&mut *connection).await.unwrap();
+    let (scans, read): (i64, i64) = sqlx::query_as(
+        "SELECT idx_scan, idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'events_due_idx'",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .unwrap();
+    assert!(scans >= 3, "{scans}");
+    assert!(read < WAITING, "{read} entries of the index were read");
+}
+
+#[tokio::test]
 async fn a_node_that_reaches_no_other_leaves_events_to_those_that_do() {
     let world = World::new().await;
     let user = world.user().await;

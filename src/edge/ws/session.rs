@@ -78,6 +78,7 @@ pub struct Session {
     confirmed_seq: i64,
     ping: Option<PingInFlight>,
     heard_at: Instant,
+    ticked_at: Instant,
     expires_at: Instant,
     ends_at: Instant,
     allowance: Allowance,
@@ -92,6 +93,7 @@ impl Session {
             confirmed_seq: 0,
             ping: None,
             heard_at: now,
+            ticked_at: now,
             expires_at,
             ends_at: now + rules.age_max,
             allowance: Allowance::new(rules.rates, now),
@@ -204,6 +206,7 @@ impl Session {
 
     /// Time has passed.
     pub fn on_tick(&mut self, now: Instant) -> Vec<Action> {
+        self.ticked_at = now;
         if now >= self.expires_at {
             return vec![Action::Close(Closing::TokenExpired)];
         }
@@ -228,7 +231,8 @@ impl Session {
     /// When to call [`Session::on_tick`] at the latest.
     pub fn next_tick(&self) -> Instant {
         let silence = match self.ping {
-            Some(ping) => self.dead_at(ping),
+            // Answered in the meantime, the next one may be due earlier than this one's deadline.
+            Some(ping) => self.dead_at(ping).min(self.ticked_at + self.rules.heartbeat),
             None => self.heard_at + self.rules.heartbeat,
         };
         silence.min(self.expires_at).min(self.ends_at)

@@ -166,10 +166,16 @@ impl Broker for RedisBroker {
     }
 
     async fn listen(&self, listener: Listener) {
+        let mut told = false;
         loop {
             let started = Instant::now();
-            if let Err(error) = self.subscribe_once(&listener).await {
-                tracing::debug!(%error, "cannot subscribe");
+            match self.subscribe_once(&listener).await {
+                Ok(()) => told = false,
+                Err(error) if told => tracing::debug!(%error, "still cannot subscribe to redis"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot subscribe to redis; will try again");
+                    told = true;
+                }
             }
             metrics::counter!("fanlight_broker_interruptions_total").increment(1);
             // One that stood for a while is replaced at once: meanwhile this node hears nothing.

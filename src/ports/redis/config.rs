@@ -1,7 +1,11 @@
 //! The settings of the connection to Redis.
 
-use anyhow::bail;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
 use redis::ConnectionAddr;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -13,6 +17,10 @@ pub struct Config {
     /// `redis://[user:password@]host:port/db`, or `rediss://` for TLS. With sentinels, host and port are
     /// those that they name.
     pub url: SecretString,
+    /// Certificates in PEM form, instead of the system's: with `rediss://` Redis must show one that these signed.
+    pub ca: Option<String>,
+    /// Names a file that holds them.
+    pub ca_file: Option<PathBuf>,
     /// `redis://[user:password@]host:26379` of each sentinel; empty without Sentinel.
     pub sentinels: Vec<SecretString>,
     /// What the sentinels call the master.
@@ -39,6 +47,7 @@ impl Config {
             bail!("redis.key_prefix must be a word without colons and spaces");
         }
         check_servers(self)?;
+        check_certificates(self)?;
         if self.command_timeout_ms == 0 || self.connect_timeout_ms == 0 {
             bail!("redis.command_timeout_ms and redis.connect_timeout_ms must be at least 1");
         }
@@ -49,6 +58,15 @@ impl Config {
             bail!("redis.warmup_ms must be at least 2000: the nodes need it to say again who is connected");
         }
         Ok(())
+    }
+
+    /// The certificates that sign Redis' own; `None`: the system's.
+    pub(super) fn root_certificates(&self) -> std::io::Result<Option<Vec<u8>>> {
+        match (&self.ca, &self.ca_file) {
+            (Some(text), _) => Ok(Some(text.clone().into_bytes())),
+            (None, Some(path)) => std::fs::read(path).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 
     /// How long the nodes' signs of life may stop until Redis counts as having hung.
@@ -84,5 +102,25 @@ fn check_servers(config: &Config) -> anyhow::Result<()> {
         }
         known.push(sentinel.addr().clone());
     }
+    Ok(())
+}
+
+fn check_certificates(config: &Config) -> anyhow::Result<()> {
+    ensure!(config.ca.is_none() || config.ca_file.is_none(), "redis.ca and redis.ca_file are both set");
+    let certificates = config.root_certificates().context("redis.ca_file cannot be read")?;
+    let Some(certificates) = certificates else { return Ok(()) };
+    let readable = CertificateDer::pem_slice_iter(&certificates).collect::<Result<Vec<_>, _>>();
+    ensure!(
+        readable.is_ok_and(|certificates| !certificates.is_empty()),
+        "redis.ca must be certificates in PEM form"
+    );
+    ensure!(
+        parse(&config.url).is_ok_and(|server| matches!(server.addr(), ConnectionAddr::TcpTls { .. })),
+        "redis.ca is of no use without TLS: redis.url must begin with rediss://"
+    );
+    ensure!(
+        config.sentinels.is_empty(),
+        "redis.ca cannot be used with redis.sentinels: give it to the system instead"
+    );
     Ok(())
 }

@@ -77,6 +77,8 @@ impl RedisLink {
     pub fn for_test(url: &str, key_prefix: &str) -> Self {
         Self::new(Config {
             url: url.to_owned().into(),
+            ca: None,
+            ca_file: None,
             sentinels: Vec::new(),
             sentinel_master: String::new(),
             key_prefix: key_prefix.to_owned(),

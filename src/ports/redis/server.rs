@@ -9,7 +9,9 @@ use bb8_redis::{RedisConnectionManager, bb8};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{Sentinel, SentinelNodeConnectionInfo};
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, TlsMode};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, TlsCertificates, TlsMode,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use socket2::TcpKeepalive;
 
@@ -99,7 +101,7 @@ impl Locator {
     pub fn new(config: &Config) -> Result<Self, RedisError> {
         let server = parse(&config.url)?;
         if config.sentinels.is_empty() {
-            return Ok(Self::Fixed(server));
+            return Ok(Self::Fixed(with_certificates(server, config)?));
         }
         let sentinels = config.sentinels.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let mut login = SentinelNodeConnectionInfo::default()
@@ -124,6 +126,13 @@ impl Locator {
             }
         }
     }
+}
+
+/// Lets the server prove itself by our certificates, if there are any.
+fn with_certificates(server: ConnectionInfo, config: &Config) -> Result<ConnectionInfo, RedisError> {
+    let Some(certificates) = config.root_certificates()? else { return Ok(server) };
+    let tls = TlsCertificates { client_tls: None, root_cert: Some(certificates) };
+    Ok(Client::build_with_tls(server, tls)?.get_connection_info().clone())
 }
 
 /// # Errors

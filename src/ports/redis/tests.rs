@@ -43,6 +43,29 @@ async fn addresses_that_contradict_each_other_are_refused_by_name() {
     Config { warmup_ms: 3_000, ..config }.check().unwrap();
 }
 
+#[tokio::test]
+async fn certificates_that_cannot_be_used_are_refused_by_name() {
+    let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let with = |url: &str, sentinels: &[&str], ca: &str| Config {
+        warmup_ms: 3_000,
+        ca: Some(ca.to_owned()),
+        ..config(url, sentinels, "main")
+    };
+    let good = with("rediss://here", &[], pem);
+    let refused = [
+        (with("redis://here", &[], pem), "rediss://"),
+        (with("rediss://here", &["redis://one:26379"], pem), "redis.sentinels"),
+        (with("rediss://here", &[], "no certificate"), "PEM"),
+        (Config { ca_file: Some("/x".into()), ..good.clone() }, "both"),
+        (Config { ca: None, ca_file: Some("/does/not/exist".into()), ..good.clone() }, "redis.ca_file"),
+    ];
+    for (config, word) in refused {
+        let sentence = format!("{:#}", config.check().unwrap_err());
+        assert!(sentence.contains(word), "{word}: {sentence}");
+    }
+    good.check().unwrap();
+}
+
 const PASSWORD: &str = "secret";
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -74,6 +74,8 @@ fn memory() -> (Arc<ManualClock>, Arc<MemoryThrottle>) {
 pub fn redis(url: &str, key_prefix: &str) -> RedisThrottle {
     let settings = redis::Config {
         url: url.into(),
+        ca: None,
+        ca_file: None,
         sentinels: Vec::new(),
         sentinel_master: String::new(),
         key_prefix: key_prefix.to_owned(),

@@ -104,6 +104,12 @@ async fn every_panel_and_every_recording_rule_shows_something_of_a_cluster_at_wo
     }
 
     no_rule_fails(&prometheus).await;
+    for way in ["write", "receipt", "confirm", "push"] {
+        let name = format!("fanlight_delivery_{way}_duration_seconds");
+        let mean = prometheus.values(&format!("sum({name}_sum) / sum({name}_count)")).await;
+        // Nodes on one machine have one clock: a time that is nothing, or more than a test takes, is not measured right.
+        assert!(mean.iter().all(|mean| *mean > 0.0 && *mean < 60.0) && mean.len() == 1, "{name}: {mean:?}");
+    }
     for node in &stage.cluster.nodes {
         let page = Api::anonymous(&node.internal()).get("/metrics").await.expect(200);
         let page = page.as_str().unwrap();
