@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a private cluster and its tests need and this machine lacks: Postgres, Redis, HAProxy, nginx,
-# libfaketime, OpenSSL, a C and a C++ compiler.
-# Run it alone, or source it; ./run and ./test do.
+# Installs what a private cluster needs and this machine lacks: Postgres, Redis, HAProxy, a C compiler.
+# Run it alone, or source it; ./run and ./test do. With FOR_TESTS=yes also what only the tests need.
 #
 # It never touches a server that exists, and leaves no service running or enabled that it installed: the cluster
 # starts its own servers, with the programs of these packages.
@@ -25,14 +24,16 @@ missing_packages() {
     has_postgres || echo postgresql
     find_tool redis-server || find_tool valkey-server || echo redis-server
     find_tool haproxy || echo haproxy
+    # Two dependencies are built from C: aws-lc and jemalloc.
+    find_tool cc || echo gcc libc6-dev
+    find_tool make || echo make
+    [ "${FOR_TESTS:-}" = yes ] || return 0
     # Tests put another load balancer in front, set the clock of a node wrong, and make certificates.
     find_tool nginx || echo nginx
     find_tool faketime || echo faketime
     find_tool openssl || echo openssl
-    # Two dependencies are built from C, aws-lc and jemalloc, and for ./test one from C++, libFuzzer.
-    find_tool cc || echo gcc libc6-dev
+    # libFuzzer is C++.
     find_tool c++ || echo g++
-    find_tool make || echo make
 }
 
 as_root() {
@@ -44,10 +45,11 @@ explain_and_stop() {
 $1
 Missing here: $2
   Debian, Ubuntu   sudo apt-get install $2
-  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy nginx libfaketime openssl gcc-c++ make
-  Arch             sudo pacman -S postgresql valkey haproxy nginx libfaketime openssl base-devel
-  Alpine           apk add postgresql redis haproxy nginx libfaketime openssl build-base
-  macOS            brew install postgresql@17 redis haproxy nginx libfaketime openssl
+  Fedora, RHEL     sudo dnf install postgresql-server valkey haproxy gcc make
+  Arch             sudo pacman -S postgresql valkey haproxy base-devel
+  Alpine           apk add postgresql redis haproxy build-base
+  macOS            brew install postgresql@17 redis haproxy
+and for ./test also nginx, libfaketime, openssl and a C++ compiler.
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1
