@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
 use crate::db::{self, Pools};
+use crate::delivery::backlog;
 use crate::delivery::budget::Budget;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::fallback::Fallback;
@@ -184,6 +185,7 @@ impl Delivery {
         working.spawn("delivery.sweeper", sweeper.run(working.clone()));
         let prune = Sweeper::prune(background.clone(), settings.clone(), working.clone());
         working.spawn("delivery.prune", prune);
+        working.spawn("delivery.backlog", backlog::watch(background.clone(), working.clone()));
         let reconciler = Reconciler {
             pool: requests.clone(),
             registry: Arc::clone(&registry),

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -160,8 +160,16 @@ async fn within<T>(
     deadline: Duration,
     work: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    let timed_out = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
-    tokio::time::timeout(deadline, work).await.unwrap_or_else(timed_out)
+    let asked = Instant::now();
+    let answer = tokio::time::timeout(deadline, work).await;
+    let outcome = match &answer {
+        Ok(Ok(_)) => "ok",
+        Ok(Err(_)) => "error",
+        Err(_) => "deadline",
+    };
+    metrics::histogram!("fanlight_database_work_duration_seconds", "outcome" => outcome)
+        .record(asked.elapsed());
+    answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 /// Brings the schema up to date. Safe to run from several nodes at once: the migrator takes a lock.

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::delivery::mailbox::{Farewell, Mailbox};
 use crate::delivery::registry::Registry;
 use crate::shutdown::Shutdown;
+use crate::telemetry::as_gauge;
 
 /// Connections are closed until this many percent of the budget are in use.
 const RELIEVED_AT_PERCENT: usize = 80;
@@ -80,6 +81,7 @@ impl Budget {
 
     /// Keeps the node within its budget until the process stops.
     pub async fn keep(self: Arc<Self>, registry: Arc<Registry>, shutdown: Shutdown) {
+        metrics::gauge!("fanlight_queued_max_bytes").set(as_gauge(self.bytes_max));
         while !shutdown.is_stopping() {
             // Cancel-safe: a lost notification is repeated by the timer.
             let woken = tokio::time::timeout(WATCH_INTERVAL, self.exceeded.notified());
@@ -192,9 +194,4 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.share.give_back(self.bytes);
     }
-}
-
-fn as_gauge(bytes: usize) -> f64 {
-    // Whole kibibytes: a float holds no larger whole number exactly.
-    u32::try_from(bytes / 1024).map_or(f64::MAX, |kib| f64::from(kib) * 1024.0)
 }

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::ids::EventId;
+
 /// Why we end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +24,7 @@ pub enum Farewell {
 /// A durable event's frame, and its place in the user's sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
+    pub id: EventId,
     pub seq: i64,
     pub frame: Bytes,
 }

@@ -6,6 +6,7 @@
 //! Everything that goes wrong on this way is found by the [`sweeper`] (which [`claims`] it) or by [`reconcile`], and
 //! pushed by the [`fallback`] when no device answers. How it ended is one [`outcome`], with one reason.
 
+pub mod backlog;
 pub mod budget;
 pub mod claims;
 pub mod config;

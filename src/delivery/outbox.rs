@@ -115,9 +115,7 @@ pub async fn read_after(
     )
     .fetch_all(db)
     .await?;
-    let numbered = rows
-        .into_iter()
-        .map(|row| Numbered { seq: row.seq, frame: stored_frame(EventId(row.id), row.seq, &row.body) });
+    let numbered = rows.into_iter().map(|row| numbered(EventId(row.id), row.seq, &row.body));
     Ok(numbered.collect())
 }
 
@@ -139,9 +137,7 @@ pub async fn read_unsettled(
     )
     .fetch_all(db)
     .await?;
-    let numbered = rows
-        .into_iter()
-        .map(|row| Numbered { seq: row.seq, frame: stored_frame(EventId(row.id), row.seq, &row.body) });
+    let numbered = rows.into_iter().map(|row| numbered(EventId(row.id), row.seq, &row.body));
     Ok(numbered.collect())
 }
 
@@ -217,6 +213,10 @@ pub async fn prune_crowded(db: impl PgExecutor<'_>, kept_max: i64, limit: i64) -
     .execute(db)
     .await?;
     Ok(result.rows_affected())
+}
+
+fn numbered(id: EventId, seq: i64, body: &str) -> Numbered {
+    Numbered { id, seq, frame: stored_frame(id, seq, body) }
 }
 
 pub(super) fn interval(duration: Duration) -> PgInterval {

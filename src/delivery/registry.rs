@@ -90,7 +90,7 @@ impl Registry {
     pub fn deliver(&self, envelope: &Envelope) -> usize {
         let connections = self.connections_of(envelope.user);
         for mailbox in &connections {
-            mailbox.offer(Numbered { seq: envelope.seq, frame: envelope.frame.clone() });
+            mailbox.offer(Numbered { id: envelope.event, seq: envelope.seq, frame: envelope.frame.clone() });
         }
         connections.len()
     }
@@ -108,6 +108,12 @@ impl Registry {
     #[must_use]
     pub fn len(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many users have one.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
     #[must_use]

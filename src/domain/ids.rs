@@ -2,8 +2,11 @@
 //!
 //! All are `UUIDv7` (RFC 9562 §5.7): they sort by the time they were made, in the database and in logs.
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::domain::clock::Timestamp;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -41,6 +44,16 @@ macro_rules! ids {
     )*};
 }
 
+impl EventId {
+    /// When it was made, by the clock of the node that did, in whole milliseconds.
+    #[must_use]
+    pub fn made_at(self) -> Timestamp {
+        let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |at| at.to_unix());
+        let seconds = i64::try_from(seconds).unwrap_or(0);
+        DateTime::from_timestamp(seconds, nanos).unwrap_or_default()
+    }
+}
+
 ids! {
     /// A person with an account.
     UserId;
@@ -56,4 +69,16 @@ ids! {
     DeviceTokenId;
     /// An offer to be linked, with its code.
     LinkSessionId;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_says_when_it_was_made() {
+        let (seconds, nanos) = (1_710_930_000, 250_000_000);
+        let id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos));
+        assert_eq!(EventId(id).made_at().timestamp_millis(), 1_710_930_000_250);
+    }
 }

@@ -6,7 +6,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -25,6 +25,7 @@ use crate::db::{Pools, Watch};
 use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::shutdown::Shutdown;
+use crate::telemetry::as_gauge;
 
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,8 +71,10 @@ impl Health {
     pub async fn watch(self: Arc<Self>, pools: Pools, database: Arc<Watch>, shutdown: Shutdown) {
         loop {
             let well = {
+                let asked = Instant::now();
                 let mut check = pin!(sqlx::query("SELECT 1").execute(&pools.requests));
                 let well = matches!(tokio::time::timeout(CHECK_TIMEOUT, &mut check).await, Ok(Ok(_)));
+                metrics::histogram!("fanlight_database_check_duration_seconds").record(asked.elapsed());
                 // Before the question is dropped: what becomes of its connection depends on it.
                 database.set_answers(well);
                 well
@@ -88,6 +91,7 @@ impl Health {
 
     fn publish(&self, pools: &Pools, database: bool) {
         metrics::gauge!("fanlight_connections").set(as_gauge(self.registry.len()));
+        metrics::gauge!("fanlight_connected_users").set(as_gauge(self.registry.users()));
         metrics::gauge!("fanlight_database_reachable").set(as_gauge(usize::from(database)));
         metrics::gauge!("fanlight_broker_reachable").set(as_gauge(usize::from(self.broker.is_well())));
         metrics::gauge!("fanlight_draining").set(as_gauge(usize::from(self.draining.is_cancelled())));
@@ -97,6 +101,8 @@ impl Health {
             metrics::gauge!("fanlight_database_connections", "pool" => name).set(f64::from(pool.size()));
             metrics::gauge!("fanlight_database_connections_idle", "pool" => name)
                 .set(as_gauge(pool.num_idle()));
+            let max = f64::from(pool.options().get_max_connections());
+            metrics::gauge!("fanlight_database_connections_max", "pool" => name).set(max);
         }
     }
 
@@ -117,10 +123,6 @@ impl Health {
             version: env!("CARGO_PKG_VERSION"),
         }
     }
-}
-
-fn as_gauge(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::MAX, f64::from)
 }
 
 impl HealthReport {

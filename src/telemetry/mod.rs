@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::shutdown::Shutdown;
+use crate::telemetry::vitals::Vitals;
 
-/// Seconds; from a local call to a push that hangs.
-const DURATION_BUCKETS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+pub mod catalogue;
+mod vitals;
+
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -48,17 +49,31 @@ pub fn start_logs(config: &Config) -> anyhow::Result<()> {
 /// # Errors
 /// When it was started before.
 pub fn start_metrics(shutdown: &Shutdown) -> anyhow::Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets(&DURATION_BUCKETS)
-        .and_then(PrometheusBuilder::install_recorder)
-        .context("cannot start the metrics")?;
+    let mut builder = PrometheusBuilder::new();
+    for metric in catalogue::all() {
+        if let catalogue::Kind::Histogram(buckets) = metric.kind {
+            let name = Matcher::Full(metric.name.to_owned());
+            builder = builder.set_buckets_for_metric(name, buckets).context(metric.name)?;
+        }
+    }
+    let handle = builder.install_recorder().context("cannot start the metrics")?;
+    catalogue::begin();
     metrics::gauge!("fanlight_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let (upkeep, stop) = (handle.clone(), shutdown.clone());
     shutdown.spawn("telemetry.upkeep", async move {
-        // Without it, histograms that nobody scrapes grow without bound.
+        let mut vitals = Vitals::new(tokio::runtime::Handle::current().metrics());
         while stop.unless_stopped(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
+            vitals.publish().await;
+            // Without it, histograms that nobody scrapes grow without bound.
             upkeep.run_upkeep();
         }
     });
     Ok(handle)
+}
+
+/// A count or a size as the value of a gauge.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+pub fn as_gauge(amount: usize) -> f64 {
+    amount as f64
 }

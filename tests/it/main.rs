@@ -14,6 +14,7 @@ mod examples;
 mod faults;
 mod javascript;
 mod network;
+mod observability;
 mod page;
 mod proxy;
 mod readme;

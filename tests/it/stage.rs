@@ -180,6 +180,11 @@ impl Stage {
         self.until_present("nobody is connected", "*", false).await;
     }
 
+    /// Waits until Redis knows that the user is connected nowhere.
+    pub async fn until_gone(&self, user: &Client) {
+        self.until_present("the user is gone", &user.id, false).await;
+    }
+
     /// Waits until Redis knows where the user is connected.
     pub async fn until_known(&self, user: &Client) {
         self.until_present("the user's connection is known", &user.id, true).await;

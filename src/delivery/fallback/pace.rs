@@ -43,6 +43,7 @@ impl Pace {
     pub fn new(max: usize) -> Self {
         let limit = f64::from(u32::try_from(max).unwrap_or(u32::MAX));
         let state = State { limit, running: 0, failures: 0, pause: PAUSE_FIRST, troubled_at: None };
+        state.report();
         Self(Arc::new(Shared { max, state: Mutex::new(state), freed: Notify::new() }))
     }
 

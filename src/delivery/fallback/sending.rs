@@ -49,6 +49,14 @@ impl Worker {
             // Registered again in between: what was called dead is not what the device has now.
             verdict = Verdict::Later { after: Duration::ZERO, reason: "registered_again", counts: false };
         }
+        if verdict == Verdict::Accepted {
+            let event = opened.event;
+            let at_claim = (event.now - event.created_at).to_std().unwrap_or(Duration::ZERO);
+            metrics::histogram!(
+                "fanlight_delivery_push_duration_seconds", "platform" => token.platform.as_str()
+            )
+            .record(at_claim + opened.at.elapsed());
+        }
         metrics::counter!(
             "fanlight_push_attempts_total",
             "platform" => token.platform.as_str(), "verdict" => verdict.as_str()

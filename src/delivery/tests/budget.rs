@@ -8,7 +8,7 @@ use super::{BOUNDS, mailbox};
 use crate::delivery::budget::{Budget, Share};
 use crate::delivery::mailbox::{Bounds, Farewell, Mailbox, Notice, NoticeKind, Numbered};
 use crate::delivery::registry::Registry;
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::{EventId, SessionId, UserId};
 
 const WIDE: Bounds = Bounds { frames_max: 1_000, bytes_max: 1_000_000 };
 
@@ -17,7 +17,7 @@ fn on_node(budget: &Arc<Budget>) -> Arc<Mailbox> {
 }
 
 fn event(seq: i64, bytes: usize) -> Numbered {
-    Numbered { seq, frame: vec![0; bytes].into() }
+    Numbered { id: EventId::generate(), seq, frame: vec![0; bytes].into() }
 }
 
 fn state(key: &str, frame: &'static str) -> Notice {

@@ -10,7 +10,7 @@ use crate::delivery::mailbox::{Farewell, Numbered};
 use crate::delivery::membership::Membership;
 use crate::delivery::reconcile::{BrokerHealth, Reconciler};
 use crate::delivery::registry::Registry;
-use crate::domain::ids::{ConnectionId, NodeId, UserId};
+use crate::domain::ids::{ConnectionId, EventId, NodeId, UserId};
 use crate::ports::broker::Broker as _;
 use crate::ports::presence::{Entry, Presence as _, Renewal};
 
@@ -59,7 +59,7 @@ impl World {
 }
 
 fn numbered(seq: i64, bytes: usize) -> Numbered {
-    Numbered { seq, frame: vec![0; bytes].into() }
+    Numbered { id: EventId::generate(), seq, frame: vec![0; bytes].into() }
 }
 
 #[tokio::test]

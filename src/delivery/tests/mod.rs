@@ -31,6 +31,7 @@ use crate::ports::presence::MemoryPresence;
 use crate::ports::push::{MemoryPush, Platform, PushGateway};
 use crate::shutdown::Shutdown;
 
+mod backlog;
 mod budget;
 mod coalescing;
 mod connections;

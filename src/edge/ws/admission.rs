@@ -16,6 +16,7 @@ use crate::delivery::budget::Budget;
 use crate::edge::http::addresses::{AddressCounts, AddressPlace};
 use crate::edge::http::problem::{ErrorCode, Problem};
 use crate::edge::ws::Config;
+use crate::telemetry::as_gauge;
 
 /// Somebody who should know of a full address is told once in so long.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
@@ -84,6 +85,7 @@ impl From<Refusal> for Problem {
 impl Door {
     #[must_use]
     pub fn new(config: &Config, budget: Arc<Budget>) -> Arc<Self> {
+        metrics::gauge!("fanlight_connections_max").set(as_gauge(config.connections_max));
         let pace = TokenBucket::new(config.handshakes_per_second, config.handshakes_burst, Instant::now());
         Arc::new(Self {
             config: config.clone(),

@@ -26,6 +26,12 @@ macro_rules! closings {
                 match self { $(Self::$name => $reason,)* }
             }
 
+            /// What this table calls it; for the metric.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
             #[must_use]
             pub fn advice(self) -> Advice {
                 match self { $(Self::$name => Advice::$advice,)* }

@@ -19,6 +19,7 @@ pub mod socket;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod traffic;
 pub mod upgrade;
 mod wheel;
 

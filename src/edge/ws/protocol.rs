@@ -33,6 +33,17 @@ pub struct Auth {
     pub device: Option<String>,
 }
 
+impl Command {
+    /// For the metric.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ack { .. } => "ack",
+            Self::Ping => "ping",
+            Self::Auth(_) => "auth",
+        }
+    }
+}
+
 /// A command that is not one, and what to say about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandError {
@@ -50,6 +61,15 @@ impl CommandError {
         }
     }
 
+    /// For the metric.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::InvalidField(_) => "invalid",
+        }
+    }
+
     fn message(self) -> String {
         match self {
             Self::Malformed => "A command is one JSON object with a `type`".into(),
@@ -62,8 +82,18 @@ impl CommandError {
 /// Longer references are not repeated: an answer must not cost more than its question.
 const REF_BYTES_MAX: usize = 128;
 
-/// Reads a command and the `ref` that its answer repeats.
+/// Reads and counts a command, and reads the `ref` that its answer repeats.
 pub fn parse(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
+    let (command, reference) = read(text);
+    let (name, result) = match &command {
+        Ok(command) => (command.as_str(), "ok"),
+        Err(error) => ("none", error.as_str()),
+    };
+    metrics::counter!("fanlight_commands_total", "command" => name, "result" => result).increment(1);
+    (command, reference)
+}
+
+fn read(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
     let Some(object) = FlatObject::read(text) else { return (Err(CommandError::Malformed), None) };
     match reference(&object) {
         Ok(reference) => (command(&object), reference),

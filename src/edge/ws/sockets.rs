@@ -31,7 +31,8 @@ use crate::edge::ws::continued::Continued;
 use crate::edge::ws::protocol::{self, Command};
 use crate::edge::ws::replay::Replay;
 use crate::edge::ws::session::{Receipt, Rules, Session};
-use crate::edge::ws::socket::{Message, ReadError, Reader, close_back_frame, farewell};
+use crate::edge::ws::socket::{Message, Reader, close_back_frame, farewell};
+use crate::edge::ws::traffic::Traffic;
 use crate::edge::ws::wheel::Wheel;
 use crate::shutdown::Shutdown;
 
@@ -40,6 +41,7 @@ pub struct Sockets {
     pub parts: Parts,
     pub wheel: Arc<Wheel>,
     pub door: Arc<Door>,
+    pub traffic: Traffic,
 }
 
 /// What all connections of a node share.
@@ -80,7 +82,7 @@ impl Sockets {
     pub fn new(parts: Parts) -> Arc<Self> {
         let wheel = Wheel::start(&parts.shutdown);
         let door = Door::new(&parts.config, Arc::clone(&parts.budget));
-        Arc::new(Self { parts, wheel, door })
+        Arc::new(Self { parts, wheel, door, traffic: Traffic::new() })
     }
 
     /// How many connections are open, in whatever stage.
@@ -120,16 +122,16 @@ impl Sockets {
         let end = self.converse(&mut reader, &mut writer, hello, &mut admission).await;
         drop(reader);
         // A client may choose among thousands of codes; a label must not.
-        let (code, frame) = match end {
-            End::Close(closing) => (closing.code().to_string(), Some(closing.frame())),
-            End::CloseBack(code) => ("client".to_owned(), Some(close_back_frame(code))),
-            End::Gone => ("gone".to_owned(), None),
+        let (code, reason, frame) = match end {
+            End::Close(closing) => (closing.code().to_string(), closing.name(), Some(closing.frame())),
+            End::CloseBack(code) => ("client".to_owned(), "client", Some(close_back_frame(code))),
+            End::Gone => ("gone".to_owned(), "gone", None),
         };
         if let Some(frame) = frame {
+            self.traffic.sent_frame(&frame);
             farewell(&mut reading, &mut writer, frame).await;
         }
-        metrics::counter!("fanlight_connections_closed_total", "code" => code).increment(1);
-        metrics::histogram!("fanlight_connection_duration_seconds").record(started.elapsed());
+        Traffic::ended(code, reason, started.elapsed());
     }
 
     async fn converse<R, W>(
@@ -147,6 +149,7 @@ impl Sockets {
             Ok(authenticated) => authenticated,
             Err(end) => return end,
         };
+        let known_at = Instant::now();
         admission.know();
         let bounds = self.parts.config.bounds();
         let mailbox = Mailbox::new(claims.sub, claims.sid, hello.device, bounds);
@@ -166,6 +169,8 @@ impl Sockets {
         let mut connection = Connection {
             sockets: self,
             beginning: admission.take_beginning(),
+            known_at,
+            asked_at: None,
             mailbox: &mailbox,
             session,
             writer,
@@ -207,12 +212,13 @@ impl Sockets {
                 reader.allow(limits.of_strangers());
                 let limit = Duration::from_millis(self.parts.config.auth_timeout_ms);
                 let failed = Err(End::Close(Closing::AuthenticationFailed));
-                let text = match timeout(limit, reader.message()).await {
-                    Ok(Ok(Message::Text(text))) => text,
-                    Ok(Ok(Message::Close(code))) => return Err(End::CloseBack(code)),
-                    Ok(Err(ReadError::Refused(closing))) => return Err(End::Close(closing)),
-                    Ok(Err(ReadError::Gone)) => return Err(End::Gone),
-                    Ok(Ok(_)) | Err(_) => return failed,
+                let Ok(message) = timeout(limit, reader.message()).await else { return failed };
+                let message = message?;
+                self.traffic.received(&message);
+                let text = match message {
+                    Message::Text(text) => text,
+                    Message::Close(code) => return Err(End::CloseBack(code)),
+                    _ => return failed,
                 };
                 let (Ok(Command::Auth(auth)), _) = protocol::parse(&text) else { return failed };
                 match self.parts.authenticator.verify(&auth.token) {

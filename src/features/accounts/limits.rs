@@ -16,7 +16,7 @@ use super::error::AccountError;
 use super::model::Account;
 use crate::domain::ids::UserId;
 use crate::edge::http::addresses::network;
-use crate::ports::throttle::{Limit, Throttle, Verdict};
+use crate::ports::throttle::{self, Limit, Throttle, Verdict};
 
 pub struct Limits {
     throttle: Arc<dyn Throttle>,
@@ -64,16 +64,17 @@ impl Limits {
 
     /// Whether the address has failures left. Counts nothing, because many people may log in from one address.
     pub async fn check_address(&self, address: IpAddr) -> Result<(), AccountError> {
-        allowed(self.throttle.check(&address_key(address), self.per_address).await?)
+        allowed(self.throttle.check(&address_key(address), self.per_address).await?, "login_address")
     }
 
     /// Counts an attempt before it is made: of many parallel guesses exactly the limit are tried.
     pub async fn count_attempt(&self, keys: &LoginKeys, is_known_address: bool) -> Result<(), AccountError> {
-        allowed(self.throttle.hit(&keys.account_and_address, self.per_account_and_address).await?)?;
+        let verdict = self.throttle.hit(&keys.account_and_address, self.per_account_and_address).await?;
+        allowed(verdict, "login_account_and_address")?;
         if is_known_address {
             return Ok(());
         }
-        allowed(self.throttle.hit(&keys.account, self.per_account).await?)
+        allowed(self.throttle.hit(&keys.account, self.per_account).await?, "login_account")
     }
 
     pub async fn count_failure(&self, keys: &LoginKeys) -> Result<(), AccountError> {
@@ -91,7 +92,7 @@ impl Limits {
 
     pub async fn count_registration(&self, address: IpAddr) -> Result<(), AccountError> {
         let key = format!("register:{}", network(address));
-        allowed(self.throttle.hit(&key, self.registrations).await?)
+        allowed(self.throttle.hit(&key, self.registrations).await?, "registration")
     }
 }
 
@@ -99,9 +100,12 @@ fn address_key(address: IpAddr) -> String {
     format!("login:{}", network(address))
 }
 
-fn allowed(verdict: Verdict) -> Result<(), AccountError> {
+fn allowed(verdict: Verdict, scope: &'static str) -> Result<(), AccountError> {
     match verdict {
         Verdict::Allowed => Ok(()),
-        Verdict::Refused { retry_after } => Err(AccountError::Throttled { retry_after }),
+        Verdict::Refused { retry_after } => {
+            throttle::count_refused(scope);
+            Err(AccountError::Throttled { retry_after })
+        }
     }
 }

@@ -168,6 +168,7 @@ impl RedisLink {
         F: Future<Output = Result<T, RedisError>>,
     {
         if self.0.breaker.is_open() {
+            count(name, "not_asked");
             return Err(RedisFailure::BreakerOpen);
         }
         self.probe(name, command).await
@@ -187,6 +188,7 @@ impl RedisLink {
         F: Future<Output = Result<T, RedisError>>,
     {
         if self.0.breaker.is_open() {
+            count(name, "not_asked");
             return Err(RedisFailure::BreakerOpen);
         }
         let started = Instant::now();
@@ -271,8 +273,7 @@ impl RedisLink {
             Err(RedisFailure::Deadline) => "deadline",
             Err(_) => "error",
         };
-        metrics::counter!("fanlight_redis_commands_total", "command" => name, "outcome" => outcome)
-            .increment(1);
+        count(name, outcome);
         metrics::histogram!("fanlight_redis_command_duration_seconds", "command" => name)
             .record(started.elapsed());
         if let Err(failure) = result {
@@ -282,6 +283,11 @@ impl RedisLink {
             self.0.doubted.notify_one();
         }
     }
+}
+
+fn count(command: &'static str, outcome: &'static str) {
+    metrics::counter!("fanlight_redis_commands_total", "command" => command, "outcome" => outcome)
+        .increment(1);
 }
 
 fn missed_master(error: &dyn std::fmt::Display) {

@@ -44,6 +44,11 @@ pub enum Verdict {
     Refused { retry_after: Duration },
 }
 
+/// Counts an attempt that was refused, by which limit it was over.
+pub fn count_refused(scope: &'static str) {
+    metrics::counter!("fanlight_throttled_total", "scope" => scope).increment(1);
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ThrottleError {
     /// The shared counter did not answer in time; whether it counted is unknown.

@@ -4,10 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::db::EpochId;
 use crate::delivery::mailbox::{Farewell, Mail, Mailbox, Numbered};
@@ -18,15 +16,12 @@ use crate::edge::ws::admission::Slot;
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::protocol::{Auth, Reply};
 use crate::edge::ws::session::{Action, Place, Receipt, Session};
-use crate::edge::ws::socket::{FAREWELL_TIMEOUT, ReadError, Reader};
+use crate::edge::ws::socket::{ReadError, Reader};
 use crate::edge::ws::sockets::Sockets;
-use crate::failpoint;
 use crate::seeded_bug;
 
 mod reading;
-
-/// What one write takes; larger events go out alone.
-const WRITE_BYTES_MAX: usize = 32 * 1024;
+mod writing;
 
 /// How a conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +33,25 @@ pub enum End {
     Gone,
 }
 
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Refused(closing) => Self::Close(closing),
+            ReadError::Gone => Self::Gone,
+        }
+    }
+}
+
 pub enum Never {}
 
 pub struct Connection<'a, W> {
     pub sockets: &'a Sockets,
     /// Held while it is one of those that begin.
     pub beginning: Option<Slot>,
+    /// When the client had shown who it is.
+    pub known_at: Instant,
+    /// Since when a receipt is awaited.
+    pub asked_at: Option<Instant>,
     pub mailbox: &'a Arc<Mailbox>,
     pub session: Session,
     pub writer: &'a mut W,
@@ -79,10 +87,8 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 };
                 self.on_mail(mail).await?;
             };
-            let message = message.map_err(|error| match error {
-                ReadError::Refused(closing) => End::Close(closing),
-                ReadError::Gone => End::Gone,
-            })?;
+            let message = message?;
+            self.sockets.traffic.received(&message);
             let actions = self.session.on_message(message, Instant::now());
             self.perform(actions).await?;
         }
@@ -106,11 +112,13 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         }
         if !mail.notices.is_empty() {
             let frames: Vec<_> = mail.notices.iter().map(|notice| &notice.frame[..]).collect();
+            self.sockets.traffic.sent_texts(frames.len());
             self.write(&frames.concat()).await?;
         }
         let next: Vec<Numbered> = self.in_order(mail.events);
         if !next.is_empty() {
             self.write_events(&next).await?;
+            self.sockets.traffic.wrote_live(&next, self.sockets.parts.clock.now());
         }
         if mail.newest_seq > self.session.sent_seq() && !seeded_bug::leaves_gaps() {
             metrics::counter!("fanlight_gap_repairs_total").increment(1);
@@ -134,43 +142,12 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         next
     }
 
-    /// Writes events that follow each other, and asks for their receipt: many at a time, but not so many that a
-    /// client that does not read makes us keep all of them twice.
-    async fn write_events(&mut self, mut events: &[Numbered]) -> Result<(), End> {
-        while !events.is_empty() {
-            let (some, later) = events.split_at(at_a_time(events));
-            self.write_some(some).await?;
-            events = later;
-        }
-        Ok(())
-    }
-
-    async fn write_some(&mut self, events: &[Numbered]) -> Result<(), End> {
-        let Some(last) = events.last() else { return Ok(()) };
-        if seeded_bug::settles_before_write() {
-            self.sockets.parts.settlement.confirm(self.mailbox, last.seq, settlement::Receipt::Pong);
-        }
-        failpoint!("before_write");
-        let mut out = BytesMut::with_capacity(bytes_of(events) + 32);
-        for event in events {
-            out.extend_from_slice(&event.frame);
-        }
-        if let Some(ping) = self.session.wrote(last.seq, Instant::now()) {
-            out.extend_from_slice(&ping);
-        }
-        // Before the write: a confirmation can only come after it.
-        self.mailbox.set_sent_seq(self.session.sent_seq());
-        metrics::counter!("fanlight_events_written_total").increment(events.len() as u64);
-        self.write(&out).await?;
-        failpoint!("after_write");
-        Ok(())
-    }
-
     async fn perform(&mut self, actions: Vec<Action>) -> Result<(), End> {
         for action in actions {
             match action {
-                Action::Write(bytes) => self.write(&bytes).await?,
+                Action::Write(frame) => self.write_frame(&frame).await?,
                 Action::Confirm(seq) => {
+                    self.note_receipt(seq);
                     let receipt = match self.receipt {
                         Receipt::Pong => settlement::Receipt::Pong,
                         Receipt::Ack => settlement::Receipt::Ack,
@@ -191,7 +168,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             Ok(claims) if claims.sub == self.mailbox.user && claims.sid == self.mailbox.session => {
                 self.session.renew(self.sockets.instant_of(&claims));
                 self.schedule_tick();
-                self.write(answer).await
+                self.write_frame(answer).await
             }
             _ => Err(End::Close(Closing::AuthenticationFailed)),
         }
@@ -201,58 +178,16 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         if farewell == Farewell::Leaving && self.receipt == Receipt::Ack {
             let spread = Duration::from_secs(1);
             let wait = u64::try_from(random::jitter(spread).as_millis()).unwrap_or(0);
-            if let Err(end) = self.write(&Reply::Draining { reconnect_after_ms: wait }.frame()).await {
+            if let Err(end) = self.write_frame(&Reply::Draining { reconnect_after_ms: wait }.frame()).await {
                 return end;
             }
         }
         End::Close(farewell.into())
     }
 
-    /// Writes all of `bytes`, or ends the connection: nothing can follow half a frame.
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let limit = Duration::from_millis(self.sockets.parts.config.write_timeout_ms);
-        let _held = self.mailbox.hold(bytes.len());
-        let mut write = pin!(timeout(limit, self.writer.write_all(bytes)));
-        // Cancel-safe: a write that is given up ends the connection.
-        let farewell = tokio::select! {
-            biased;
-            written = &mut write => return outcome(&written),
-            farewell = self.mailbox.dismissed() => farewell,
-        };
-        match timeout(FAREWELL_TIMEOUT, write).await {
-            Ok(written) => outcome(&written).and(Err(End::Close(farewell.into()))),
-            Err(_) => Err(End::Gone),
-        }
-    }
-
     fn schedule_tick(&self) {
         let next = self.session.next_tick();
         let next = self.catch_up_at.map_or(next, |at| at.min(next));
         self.sockets.wheel.schedule(self.mailbox, next);
-    }
-}
-
-fn bytes_of(events: &[Numbered]) -> usize {
-    events.iter().map(|event| event.frame.len()).sum()
-}
-
-/// How many of these events go out in one write; at least one.
-fn at_a_time(events: &[Numbered]) -> usize {
-    let mut bytes = 0;
-    let fits = |event: &&Numbered| {
-        bytes += event.frame.len();
-        bytes <= WRITE_BYTES_MAX
-    };
-    events.iter().take_while(fits).count().max(1)
-}
-
-fn outcome(written: &Result<std::io::Result<()>, Elapsed>) -> Result<(), End> {
-    match written {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Gone),
-        Err(_) => {
-            metrics::counter!("fanlight_write_timeouts_total").increment(1);
-            Err(End::Gone)
-        }
     }
 }

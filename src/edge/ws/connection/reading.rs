@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::{Connection, End, bytes_of};
+use super::writing::bytes_of;
+use super::{Connection, End};
 use crate::delivery::mailbox::Farewell;
 use crate::delivery::outbox::{Cursor, Position};
 use crate::delivery::settlement;
@@ -31,9 +32,10 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
             self.sockets.parts.replay.start(self.mailbox.user, seen).await.map_err(unreadable)?;
         // Not later: how long the rest takes is the client's doing.
         self.beginning = None;
+        metrics::histogram!("fanlight_connection_begin_duration_seconds").record(self.known_at.elapsed());
         self.epoch = epoch;
         if self.receipt == Receipt::Ack {
-            self.write(&self.welcome(last_seq).frame()).await?;
+            self.write_frame(&self.welcome(last_seq).frame()).await?;
         }
         let result = match start {
             Start::Resume { after } => {
@@ -108,7 +110,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
     async fn resync(&mut self, reason: ResyncReason, seq: i64) -> Result<(), End> {
         metrics::counter!("fanlight_resyncs_total", "reason" => reason.as_str()).increment(1);
         self.session.start_after(seq);
-        self.write(&Reply::Resync { reason, from_seq: seq }.frame()).await
+        self.write_frame(&Reply::Resync { reason, from_seq: seq }.frame()).await
     }
 
     /// Another server took over, or a backup was restored. A client that saw what is no more is told to read the

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::peer::{PING, PONG, Peer, frame};
 use super::{PATIENCE, World};
 use crate::delivery::mailbox::Numbered;
+use crate::domain::ids::EventId;
 use crate::edge::ws::Config;
 
 /// Long enough that whoever is scheduled late answers in time, short enough to wait for.
@@ -59,7 +60,7 @@ async fn who_takes_nothing_is_forgotten_although_nothing_can_be_said_to_it() {
         for seq in 1.. {
             let body = vec![b'x'; 60_000];
             let frame = [&[0x81, 0x7E][..], &60_000_u16.to_be_bytes(), &body].concat();
-            mailbox.offer(Numbered { seq, frame: frame.into() });
+            mailbox.offer(Numbered { id: EventId::generate(), seq, frame: frame.into() });
             if registry.is_empty() {
                 return;
             }

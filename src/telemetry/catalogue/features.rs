@@ -1,0 +1,36 @@
+//! What people do.
+
+use super::Values::OneOf;
+use super::buckets::CALL;
+use super::metrics;
+
+metrics! {
+    /// Changes of a traffic light, by a person or because their time was over.
+    counter "fanlight_status_changes_total" { cause: OneOf(&["set", "lapse"]) };
+    /// Couples made and parted.
+    counter "fanlight_linking_changes_total" { change: OneOf(&["linked", "unlinked"]) };
+    /// Attempts that were over a limit.
+    counter "fanlight_throttled_total" { scope: OneOf(&[
+        "login_address", "login_account", "login_account_and_address", "registration", "link_code",
+    ]) };
+    /// Logins, by how they ended.
+    counter "fanlight_accounts_logins_total" { outcome: OneOf(&[
+        "success", "bad_credentials", "throttled", "overloaded", "error",
+    ]) };
+    /// How long a password took to hash.
+    histogram(CALL) "fanlight_accounts_hashing_seconds";
+    /// Requests answered 503 because too many passwords wait to be hashed.
+    counter "fanlight_accounts_hashing_refused_total";
+    /// Sessions ended.
+    counter "fanlight_accounts_sessions_revoked_total" { reason: OneOf(&[
+        "logout", "removed", "refresh_reuse", "too_many",
+    ]) };
+    /// Ended sessions of which nodes were not told; they find them by their poll.
+    counter "fanlight_revocation_announcements_dropped_total";
+    /// Old rows of sessions and tokens deleted.
+    counter "fanlight_accounts_rows_deleted_total";
+    /// Tokens of devices that are not pushed to any more.
+    counter "fanlight_device_tokens_retired_total" { reason: OneOf(&[
+        "token_dead", "removed", "moved", "device_limit", "stale", "logout",
+    ]) };
+}

@@ -1,0 +1,8 @@
+//! What people see of a cluster who operate it: metrics, dashboards, alerts.
+
+mod catalogue;
+mod dashboards;
+mod files;
+mod live;
+mod prometheus;
+mod rules;
