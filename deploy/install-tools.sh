@@ -38,6 +38,8 @@ missing_packages() {
     find_tool faketime || echo faketime
     find_tool openssl || echo openssl
     [ "$(uname)" != Linux ] || find_tool ip || echo iproute2
+    # They ask a real Prometheus, and its promtool, about the rules and dashboards.
+    find_tool prometheus && find_tool promtool || echo prometheus
     # libFuzzer is C++.
     find_tool c++ || echo g++
 }
@@ -55,7 +57,7 @@ Missing here: $2
   Arch             sudo pacman -S postgresql valkey haproxy base-devel
   Alpine           apk add postgresql redis haproxy build-base
   macOS            brew install postgresql@17 redis haproxy
-and for ./test also nginx, libfaketime, openssl, iproute2, a C++ compiler, npm and Chromium.
+and for ./test also nginx, libfaketime, openssl, iproute2, a C++ compiler, npm, Chromium and Prometheus.
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1
@@ -90,7 +92,7 @@ disable_services() {
     local package
     for package in "$@"; do
         case $package in
-            redis-server | haproxy | nginx)
+            redis-server | haproxy | nginx | prometheus)
                 if command -v systemctl >/dev/null; then
                     as_root systemctl disable --quiet "$package" 2>/dev/null || true
                 else
