@@ -32,6 +32,8 @@ missing_packages() {
     find_tool nginx || echo nginx
     find_tool faketime || echo faketime
     find_tool openssl || echo openssl
+    # They ask a real Prometheus, and its promtool, about the rules and dashboards.
+    find_tool prometheus && find_tool promtool || echo prometheus
     # libFuzzer is C++.
     find_tool c++ || echo g++
 }
@@ -84,7 +86,7 @@ disable_services() {
     local package
     for package in "$@"; do
         case $package in
-            redis-server | haproxy | nginx)
+            redis-server | haproxy | nginx | prometheus)
                 if command -v systemctl >/dev/null; then
                     as_root systemctl disable --quiet "$package" 2>/dev/null || true
                 else

@@ -220,6 +220,9 @@ fn clients_and_prometheus_find_the_nodes_and_nothing_else() {
             .map(|service| &service["metadata"]["name"])
             .collect();
         assert_eq!(watched, ["fanlight-nodes"], "{from}: each node is to be asked once");
+        let job = monitor["spec"]["jobLabel"].as_str().unwrap();
+        let labels = &only(objects, "Service", "fanlight-nodes")["metadata"]["labels"];
+        assert_eq!(labels[job], "fanlight", "the job that the rules of Prometheus ask for");
         assert_eq!(monitor["spec"]["endpoints"][0]["port"], "internal");
     }
 }

@@ -89,6 +89,7 @@ pub fn complaint(object: &Value) -> Option<String> {
         ("monitoring.coreos.com/v1", "ServiceMonitor") => unlisted(
             object,
             &[
+                "jobLabel",
                 "selector.matchLabels.*",
                 "endpoints.port",
                 "endpoints.path",

@@ -2,8 +2,6 @@
 
 use super::World;
 use crate::delivery::backlog::{Backlog, measure};
-use crate::delivery::claims;
-use crate::delivery::outcome::Reason;
 
 #[tokio::test]
 async fn the_backlog_is_what_is_not_settled_and_overdue_what_nobody_takes_on() {
@@ -24,8 +22,6 @@ async fn the_backlog_is_what_is_not_settled_and_overdue_what_nobody_takes_on() {
     assert!((3_600.0..3_900.0).contains(&stuck.age_seconds), "{stuck:?}");
     assert!((90.0..390.0).contains(&stuck.overdue_seconds), "{stuck:?}");
 
-    for claimed in world.claim().await {
-        claims::settle(&world.pool, &claimed, Reason::Pong).await.unwrap();
-    }
+    world.sweeper().expire().await.unwrap();
     assert_eq!(measure(&world.pool).await.unwrap(), nothing);
 }
