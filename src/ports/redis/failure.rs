@@ -17,6 +17,15 @@ pub enum RedisFailure {
 }
 
 impl RedisFailure {
+    /// For the metric.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::BreakerOpen => "not_asked",
+            Self::Deadline => "deadline",
+            _ => "error",
+        }
+    }
+
     /// Whether the server refused because it only follows another one.
     pub(super) fn is_of_a_follower(&self) -> bool {
         matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly))

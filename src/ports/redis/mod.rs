@@ -168,7 +168,7 @@ impl RedisLink {
         F: Future<Output = Result<T, RedisError>>,
     {
         if self.0.breaker.is_open() {
-            count(name, "not_asked");
+            count(name, RedisFailure::BreakerOpen.outcome());
             return Err(RedisFailure::BreakerOpen);
         }
         self.probe(name, command).await
@@ -188,7 +188,7 @@ impl RedisLink {
         F: Future<Output = Result<T, RedisError>>,
     {
         if self.0.breaker.is_open() {
-            count(name, "not_asked");
+            count(name, RedisFailure::BreakerOpen.outcome());
             return Err(RedisFailure::BreakerOpen);
         }
         let started = Instant::now();
@@ -268,12 +268,7 @@ impl RedisLink {
     }
 
     fn observe<T>(&self, name: &'static str, result: &Result<T, RedisFailure>, started: Instant) {
-        let outcome = match result {
-            Ok(_) => "ok",
-            Err(RedisFailure::Deadline) => "deadline",
-            Err(_) => "error",
-        };
-        count(name, outcome);
+        count(name, result.as_ref().map_or_else(RedisFailure::outcome, |_| "ok"));
         metrics::histogram!("fanlight_redis_command_duration_seconds", "command" => name)
             .record(started.elapsed());
         if let Err(failure) = result {
