@@ -128,10 +128,9 @@ impl Sockets {
             End::Gone => ("gone".to_owned(), "gone", None),
         };
         if let Some(frame) = frame {
-            self.traffic.sent_frame(&frame);
             farewell(&mut reading, &mut writer, frame).await;
         }
-        Traffic::ended(code, reason, started.elapsed());
+        self.traffic.ended(code, reason, started.elapsed());
     }
 
     async fn converse<R, W>(

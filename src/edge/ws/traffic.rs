@@ -103,8 +103,10 @@ impl Traffic {
         }
     }
 
-    /// A connection ended, for a row of `close.rs`, or because the client closed or vanished.
-    pub fn ended(code: String, reason: &'static str, lasted: Duration) {
+    /// A connection ended, for a row of `close.rs`, or because the client closed (`client`) or vanished (`gone`):
+    /// then there was nobody to say a last word to.
+    pub fn ended(&self, code: String, reason: &'static str, lasted: Duration) {
+        self.sent.close.increment(u64::from(reason != "gone"));
         counter!("fanlight_connections_closed_total", "code" => code, "reason" => reason).increment(1);
         histogram!("fanlight_connection_duration_seconds").record(lasted);
     }

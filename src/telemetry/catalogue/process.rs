@@ -25,6 +25,7 @@ const TASKS: &[&str] = &[
     "status.lapse",
     "devices.stale",
     "redis.follow",
+    "systemd.watchdog",
     "http.public",
     "http.internal",
 ];

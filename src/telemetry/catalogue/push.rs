@@ -21,6 +21,8 @@ metrics! {
     counter "fanlight_push_attempts_total" {
         platform: OneOf(PLATFORMS), verdict: OneOf(&["accepted", "token_dead", "refused", "later"]),
     };
+    /// Attempts given up before the question, because the event may be another worker's by now.
+    counter "fanlight_push_attempts_overtaken_total";
     /// Times that pushes of this node, or those to one platform, were held back.
     counter "fanlight_push_holds_total" {
         scope: OneOf(&["all", "android", "ios", "web"]),
