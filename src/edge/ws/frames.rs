@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Role, WebSocket, WebSocketError};
-use tokio::io::{AsyncRead, AsyncReadExt as _, Chain, Join, ReadBuf, Sink};
+use tokio::io::{AsyncRead, AsyncReadExt as _, Chain, Join, ReadBuf, Sink, Take};
 
 use crate::delivery::budget::{Held, Share};
 
@@ -20,6 +20,9 @@ use crate::delivery::budget::{Held, Share};
 const BEGINNING_BYTES: usize = 256;
 /// What `fastwebsockets` begins with.
 const BUFFER_BYTES: usize = 8 * 1024;
+/// Read at once. `fastwebsockets` makes room for the next frame behind all that was read already: it would double its
+/// buffer again and again for a client that sends many frames at once.
+const READ_BYTES_MAX: u64 = 2 * 1024;
 
 /// One frame, unmasked.
 pub struct Received {
@@ -110,7 +113,7 @@ struct Buffered<R> {
 impl<R: AsyncRead + Unpin> Buffered<R> {
     fn new(stream: R, beginning: Bytes, payload_bytes_max: usize, held: Held) -> Self {
         let given = Arc::new(AtomicUsize::new(beginning.len()));
-        let rest = Counted { stream, given: Arc::clone(&given), held };
+        let rest = Counted { stream: stream.take(0), given: Arc::clone(&given), held };
         let stream = tokio::io::join(std::io::Cursor::new(beginning).chain(rest), tokio::io::sink());
         let mut socket = WebSocket::after_handshake(stream, Role::Server);
         socket.set_auto_close(false);
@@ -140,13 +143,13 @@ impl<R: AsyncRead + Unpin> Buffered<R> {
 
     fn into_stream(self) -> R {
         let (reading, _) = self.socket.into_inner().into_inner();
-        reading.into_inner().1.stream
+        reading.into_inner().1.stream.into_inner()
     }
 }
 
 /// Counts what is read, and the buffer that it is read into.
 struct Counted<R> {
-    stream: R,
+    stream: Take<R>,
     given: Arc<AtomicUsize>,
     held: Held,
 }
@@ -159,6 +162,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
     ) -> Poll<std::io::Result<()>> {
         // The buffer was made large enough for the frame before it is filled. It never gets smaller.
         self.held.grow_to(space.remaining());
+        self.stream.set_limit(READ_BYTES_MAX);
         let before = space.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, space);
         self.given.fetch_add(space.filled().len() - before, Ordering::Relaxed);
@@ -301,6 +305,17 @@ mod tests {
         assert!((60_000..70_000).contains(&share.bytes()), "{}", share.bytes());
         client.write_all(&small[3..]).await.unwrap();
         frames.next().await.unwrap();
+        assert_eq!(share.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_much_at_once_does_not_make_the_buffer_grow() {
+        let (mut frames, mut client, share) = counted();
+        client.write_all(&frame(&vec![7; 2_000]).repeat(90)).await.unwrap();
+        for _ in 0..90 {
+            frames.next().await.unwrap();
+            assert!(share.bytes() <= BUFFER_BYTES, "{}", share.bytes());
+        }
         assert_eq!(share.bytes(), 0);
     }
 
