@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::client::{Api, DEADLINE};
+use crate::client::DEADLINE;
 use crate::network::Network;
 use crate::socket::Socket;
 use crate::stage::{Stage, seq, until};
@@ -56,13 +56,14 @@ impl Far {
 
     /// Waits until the node has closed a connection for this reason, and none for another.
     async fn until_closed(&self, code: &str) {
-        let internal = Api::anonymous(&self.stage.cluster.nodes[HOLDER].internal());
+        let closed = "fanlight_connections_closed_total";
         until("the connection's end is counted", async || {
-            let metrics = internal.get("/metrics").await.expect(200);
-            let lines = metrics.as_str().unwrap().lines();
-            let closed: Vec<_> =
-                lines.filter(|line| line.starts_with("fanlight_connections_closed_total")).collect();
-            closed == [format!("fanlight_connections_closed_total{{code=\"{code}\"}} 1")]
+            let label = format!("code=\"{code}\"");
+            let (all, right) = tokio::join!(
+                self.stage.metric(HOLDER, closed, ""),
+                self.stage.metric(HOLDER, closed, &label)
+            );
+            (all, right) == (1, 1)
         })
         .await;
     }
@@ -84,7 +85,7 @@ async fn a_client_whose_packets_are_dropped_is_pushed_found_by_tcp_and_resumes()
     let pushed = stage.settled_after_ms(&stage.bob).await;
     assert!((ACK_DEADLINE_MS..=ACK_DEADLINE_MS + HEALED_MS).contains(&pushed), "pushed after {pushed} ms");
     assert_eq!(stage.pushes().len(), 1, "{:?}", stage.pushes());
-    stage.until_forgotten(&stage.bob).await;
+    stage.until_gone(&stage.bob).await;
     let found = written.elapsed();
     assert!(found < TCP_FINDS_WITHIN + SLACK, "found after {found:?}");
     far.until_closed("gone").await;
@@ -108,7 +109,7 @@ async fn a_silent_client_whose_packets_are_dropped_is_found_by_the_heartbeat_and
 
     far.network.cut();
     let cut = Instant::now();
-    stage.until_forgotten(&stage.bob).await;
+    stage.until_gone(&stage.bob).await;
 
     let found = cut.elapsed();
     assert!(found < TCP_FINDS_WITHIN, "found after {found:?}");

@@ -120,11 +120,9 @@ async fn a_long_absence_is_replayed_page_by_page_or_answered_with_resync() {
     patient.expect_nothing_more().await;
     let growth = most.saturating_sub(before);
     assert!(growth < GROWTH_MAX_KIB, "{growth} KiB more for a replay of {BACKLOG} events");
-    let metrics = crate::client::Api::anonymous(&stage.cluster.nodes[1].internal()).get("/metrics").await;
-    let metrics = metrics.expect(200);
     for result in ["lossless", "replayed"] {
-        let line = format!("fanlight_resumes_total{{result=\"{result}\"}} 1");
-        assert!(metrics.as_str().unwrap().contains(&line), "{line}");
+        let label = format!("result=\"{result}\"");
+        assert_eq!(stage.metric(1, "fanlight_resumes_total", &label).await, 1, "{result}");
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::client::{Api, Client};
 use crate::socket::Socket;
 
 /// Tests that break things look at how fast they heal, so they do not share the machine.
@@ -86,6 +86,14 @@ impl Stage {
     /// The address of one node, not of the load balancer.
     pub fn node(&self, index: usize) -> String {
         self.cluster.nodes[index].http()
+    }
+
+    /// The sum of those series of a node's metric that have this in their labels.
+    pub async fn metric(&self, node: usize, name: &str, label: &str) -> u64 {
+        let text = Api::anonymous(&self.cluster.nodes[node].internal()).get("/metrics").await.expect(200);
+        let lines = text.as_str().unwrap().lines();
+        let series = lines.filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(label));
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     pub fn signal(&mut self, nodes: &[usize], signal: Signal) {
@@ -188,11 +196,6 @@ impl Stage {
     /// Waits until Redis knows where the user is connected.
     pub async fn until_known(&self, user: &Client) {
         self.until_present("the user's connection is known", &user.id, true).await;
-    }
-
-    /// Waits until Redis knows no connection of the user.
-    pub async fn until_forgotten(&self, user: &Client) {
-        self.until_present("the user's connection is forgotten", &user.id, false).await;
     }
 
     async fn until_present(&self, what: &str, user: &str, expected: bool) {
