@@ -55,7 +55,8 @@ pub async fn measure(pool: &PgPool) -> Result<Backlog, sqlx::Error> {
                coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS "age_seconds!",
                coalesce(greatest(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0)::float8
                    AS "overdue_seconds!"
-        FROM (SELECT created_at, due_at FROM events WHERE outcome IS NULL ORDER BY due_at LIMIT $1) AS pending
+        FROM (SELECT created_at, due_at FROM events WHERE outcome IS NULL AND settled_at IS NULL
+              ORDER BY due_at LIMIT $1) AS pending
         "#,
         COUNTED_MAX,
     )

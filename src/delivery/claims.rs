@@ -2,8 +2,10 @@
 //!
 //! Due rows are claimed by state, never by "id greater than the last one seen": a transaction that commits late
 //! would be skipped for ever. Rows change state only from "not settled", in conditional updates that name the
-//! claim, so that two workers racing are harmless. All deadlines are by the database's clock: what is compared with an
-//! index is `statement_timestamp()`, because no index is searched by the volatile `clock_timestamp()`.
+//! claim, so that two workers racing are harmless. All deadlines are by the database's clock: the column whose
+//! index is to be searched is compared with `statement_timestamp()`, the others with `clock_timestamp()`, which is
+//! volatile, so that no index is searched by it. Which of the two columns that say "not settled" a statement names
+//! decides which index it may use: see `0007_due_events.sql`.
 
 use std::time::Duration;
 
@@ -53,7 +55,7 @@ macro_rules! claim {
         sqlx::query_as!(
             Claimed,
             "UPDATE events SET claims = claims + 1, due_at = " + $due_at
-            + " WHERE id IN (SELECT id FROM events WHERE outcome IS NULL AND " + $which + ")"
+            + " WHERE id IN (SELECT id FROM events WHERE settled_at IS NULL AND " + $which + ")"
             + r#" RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims, push,
                             created_at, expires_at, clock_timestamp() AS "now!""#,
             $($argument),+
@@ -74,8 +76,8 @@ pub async fn claim_unconfirmed(
     // due after its commit, and that was less than the deadline ago.
     claim!(
         "CASE WHEN push IS NULL AND $3 THEN expires_at ELSE least(created_at + $2::interval, expires_at) END",
-        "due_at <= statement_timestamp() AND due_at > statement_timestamp() - $2::interval
-         AND created_at > statement_timestamp() - $2::interval AND expires_at > statement_timestamp()
+        "outcome IS NULL AND due_at <= statement_timestamp() AND due_at > statement_timestamp() - $2::interval
+         AND created_at > clock_timestamp() - $2::interval AND expires_at > clock_timestamp()
          ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
         limit,
         interval(deadline),
@@ -94,8 +96,8 @@ pub async fn claim_overdue(
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     claim!(
         "clock_timestamp() + $3",
-        "due_at <= statement_timestamp() AND created_at <= statement_timestamp() - $2::interval
-         AND expires_at > statement_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+        "outcome IS NULL AND due_at <= statement_timestamp() AND created_at <= clock_timestamp() - $2::interval
+         AND expires_at > clock_timestamp() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
         limit,
         interval(deadline),
         interval(lease),
@@ -129,7 +131,7 @@ pub async fn settle(
 ) -> Result<Option<Settled>, sqlx::Error> {
     let result = sqlx::query!(
         "UPDATE events SET outcome = $3, reason = $4, settled_at = clock_timestamp()
-         WHERE id = $1 AND claims = $2 AND outcome IS NULL",
+         WHERE id = $1 AND claims = $2 AND settled_at IS NULL",
         claimed.id.0,
         claimed.claims,
         reason.outcome().as_str(),
@@ -153,7 +155,7 @@ pub async fn park(
     let rows = sqlx::query!(
         r#"UPDATE events AS e SET due_at = least($3, e.expires_at), reason = $4
            FROM (SELECT id, reason FROM events
-                 WHERE (id, claims) IN (SELECT * FROM unnest($1::uuid[], $2::int[])) AND outcome IS NULL
+                 WHERE (id, claims) IN (SELECT * FROM unnest($1::uuid[], $2::int[])) AND settled_at IS NULL
                  FOR UPDATE SKIP LOCKED) AS before
            WHERE e.id = before.id
            RETURNING e.kind, before.reason IS DISTINCT FROM e.reason AS "changed!""#,
@@ -195,7 +197,8 @@ pub async fn expire(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Settled>,
                                  WHERE c.user_id = e.user_id AND c.confirmed_seq >= e.seq) AS confirmed) AS any_device)
         WHERE id IN (
             SELECT id FROM events
-            WHERE outcome IS NULL AND due_at <= statement_timestamp() AND expires_at <= statement_timestamp()
+            WHERE outcome IS NULL AND settled_at IS NULL
+              AND due_at <= statement_timestamp() AND expires_at <= statement_timestamp()
             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         RETURNING kind, reason AS "reason!"

@@ -169,7 +169,12 @@ pub async fn settle_confirmed(
         r#"
         UPDATE events AS e SET outcome = 'delivered', reason = confirmed.reason, settled_at = clock_timestamp()
         FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS confirmed (user_id, seq, reason)
-        WHERE e.user_id = confirmed.user_id AND e.seq <= confirmed.seq AND e.outcome IS NULL
+        CROSS JOIN LATERAL (
+            SELECT id FROM events
+            WHERE user_id = confirmed.user_id AND seq <= confirmed.seq AND outcome IS NULL
+            ORDER BY seq FOR UPDATE
+        ) AS mine
+        WHERE e.id = mine.id
         RETURNING e.kind, e.reason AS "reason!",
                   EXTRACT(EPOCH FROM e.settled_at - e.created_at)::float8 AS "seconds!"
         "#,

@@ -68,7 +68,7 @@ pub async fn open(
         r#"
         WITH held AS (
             UPDATE events SET due_at = clock_timestamp() + $4
-            WHERE id = $1 AND claims = $2 AND outcome IS NULL RETURNING id, user_id, seq
+            WHERE id = $1 AND claims = $2 AND settled_at IS NULL RETURNING id, user_id, seq
         ), opened AS (
             INSERT INTO pushes AS p (event_id, device_token_id, next_attempt_at, updated_at)
             SELECT held.id, token, coalesce(

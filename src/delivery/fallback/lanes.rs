@@ -48,7 +48,7 @@ pub async fn take(
         WITH lane AS (
             INSERT INTO push_lanes AS l (user_id, collapse_key, hold_id, free_at)
             SELECT user_id, $3, $4, clock_timestamp() + $5
-            FROM events WHERE id = $1 AND claims = $2 AND outcome IS NULL
+            FROM events WHERE id = $1 AND claims = $2 AND settled_at IS NULL
             ON CONFLICT (user_id, collapse_key) DO UPDATE SET hold_id = excluded.hold_id, free_at = excluded.free_at
             WHERE l.free_at <= clock_timestamp()
             RETURNING user_id
@@ -86,7 +86,7 @@ pub async fn wait_turn(
         "UPDATE events SET due_at = least(expires_at, coalesce(
              (SELECT CASE WHEN hold_id IS NULL THEN free_at ELSE least(free_at, clock_timestamp() + $5) END
               FROM push_lanes WHERE user_id = $3 AND collapse_key = $4), clock_timestamp()))
-         WHERE id = $1 AND claims = $2 AND outcome IS NULL",
+         WHERE id = $1 AND claims = $2 AND settled_at IS NULL",
         claimed.id.0,
         claimed.claims,
         claimed.user.0,
@@ -105,7 +105,7 @@ pub async fn renew(db: impl PgExecutor<'_>, lane: &Lane, lease: Duration) -> Res
              UPDATE push_lanes SET free_at = clock_timestamp() + $6
              WHERE user_id = $3 AND collapse_key = $4 AND hold_id = $5
          )
-         UPDATE events SET due_at = clock_timestamp() + $6 WHERE id = $1 AND claims = $2 AND outcome IS NULL",
+         UPDATE events SET due_at = clock_timestamp() + $6 WHERE id = $1 AND claims = $2 AND settled_at IS NULL",
         lane.newest.id.0,
         lane.newest.claims,
         lane.newest.user.0,
