@@ -25,10 +25,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use uuid::Uuid;
 
+mod cpu;
 mod load;
 mod stage;
 
-use load::{change, cpu_us, percentile};
+use cpu::cpu_us;
+use load::{change, percentile};
 use stage::{TOKEN_TTL, Wire, address};
 
 const READERS: usize = 1_000;

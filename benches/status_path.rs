@@ -23,12 +23,14 @@ use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+mod cpu;
 mod floor;
 mod load;
 mod stage;
 
+use cpu::cpu_us;
 use floor::Floor;
-use load::{change, cpu_us, percentile};
+use load::{change, percentile};
 use stage::{TOKEN_TTL, Wire, address};
 
 /// As many as a node has connections to Postgres.

@@ -168,7 +168,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::domain::tokens::{KeyAlgorithm, generate_private_key};
+    use crate::dev::fcm::service_account;
 
     fn load(overlay: &str, env: &[(&str, &str)]) -> anyhow::Result<Config> {
         let directory = tempfile::tempdir().unwrap();
@@ -349,14 +349,7 @@ mod tests {
 
     #[test]
     fn a_service_account_is_read_from_a_file_and_must_be_googles_in_production() {
-        let account = serde_json::json!({
-            "type": "service_account",
-            "project_id": "project",
-            "private_key_id": "1",
-            "private_key": generate_private_key(KeyAlgorithm::RS256),
-            "client_email": "push@project.iam.gserviceaccount.com",
-            "token_uri": "http://127.0.0.1:9099/token",
-        });
+        let account = service_account("project", "http://127.0.0.1:9099/token");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, format!("{account:#}")).unwrap();
         let path = file.path().to_str().unwrap();

@@ -6,8 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+
+mod tree;
+
+use tree::{files, read, root};
 
 /// Files may be this long ...
 const LINES_MAX: usize = 250;
@@ -85,37 +87,16 @@ fn lines_without_comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|it| it == extension) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
 fn sources() -> Vec<Source> {
     let paths = ["src", "tests", "chaos", "fuzz/src", "fuzz/fuzz_targets"]
         .into_iter()
         .flat_map(|folder| files(folder, "rs"));
-    let read = paths.map(|path| Source {
-        path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(),
-        text: fs::read_to_string(&path).unwrap(),
+    let sources = paths.map(|path| {
+        let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        Source { text: read(&path), path }
     });
     // This file quotes what it forbids.
-    read.filter(|source| source.path != "tests/tidy.rs").collect()
+    sources.filter(|source| source.path != "tests/tidy.rs").collect()
 }
 
 /// Fails with all complaints at once.

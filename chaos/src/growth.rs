@@ -1,8 +1,8 @@
 //! How the nodes are: memory, descriptors and tasks, before the storm and after it, and whether they are well.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fanlight::dev::scrape;
 use serde::Serialize;
 
 use crate::arena::Arena;
@@ -37,8 +37,7 @@ pub async fn holdings(arena: &Arena) -> anyhow::Result<Holdings> {
     let mut all = Holdings::default();
     for node in &arena.cluster.nodes {
         let text = client.get(format!("{}/metrics", node.internal())).send().await?.text().await?;
-        let gauges = gauges(&text);
-        let gauge = |name: &str| gauges.get(name).copied().unwrap_or(0);
+        let gauge = |name: &str| i64::try_from(scrape::sum(&text, name, "")).unwrap_or(i64::MAX);
         let connections = gauge("fanlight_connections");
         let pid = node.process.pid();
         let open = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
@@ -76,20 +75,6 @@ pub fn compare(before: Holdings, after: Holdings) -> Growth {
     Growth { before, after, grown }
 }
 
-/// Metrics, rounded; those that differ only in labels are added up.
-fn gauges(text: &str) -> BTreeMap<&str, i64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let mut gauges = BTreeMap::new();
-    for (name, value) in lines.filter_map(|line| line.rsplit_once(' ')) {
-        let name = name.split('{').next().unwrap_or(name);
-        let whole = value.split('.').next().unwrap_or(value);
-        if let Ok(whole) = whole.parse::<i64>() {
-            *gauges.entry(name).or_default() += whole;
-        }
-    }
-    gauges
-}
-
 fn resident_kib(status: &str) -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
@@ -100,11 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_node_says_is_read() {
-        let gauges = gauges(
-            "# TYPE a gauge\nfanlight_connections 12\nb{c=\"d\"} 3\nb{c=\"e\"} 4\nfanlight_tasks 7.5\n",
-        );
-        assert_eq!((gauges["fanlight_connections"], gauges["fanlight_tasks"], gauges["b"]), (12, 7, 7));
+    fn what_the_system_says_is_read() {
         assert_eq!(resident_kib("VmPeak:\t  9 kB\nVmRSS:\t  1234 kB\n"), 1_234);
     }
 

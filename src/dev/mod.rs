@@ -21,6 +21,7 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod run;
+pub mod scrape;
 pub mod seed;
 pub mod sentinel;
 pub mod settings;

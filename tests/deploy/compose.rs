@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::objects::parse;
-use crate::settings::{accepted, file, longest_stop, read};
+use crate::settings::{accepted, longest_stop};
+use crate::tree::{read, root};
 
 /// The variables that the compose file reads, with their defaults.
 fn variables() -> BTreeMap<String, String> {
@@ -83,7 +84,7 @@ fn what_is_mounted_is_there() {
         for volume in service["volumes"].as_array().into_iter().flatten() {
             let source = volume.as_str().unwrap().split(':').next().unwrap();
             match source.strip_prefix("./") {
-                Some(path) => assert!(file(path).exists(), "{name} mounts {source}"),
+                Some(path) => assert!(root().join(path).exists(), "{name} mounts {source}"),
                 None if source.starts_with('/') => continue,
                 None => assert!(compose["volumes"].get(source).is_some(), "{name} mounts {source}"),
             }

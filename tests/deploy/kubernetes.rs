@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::objects::{complaint, only, plain, rendered};
-use crate::settings::{accepted, defaults, longest_stop, read};
+use crate::settings::{accepted, defaults, longest_stop};
+use crate::tree::read;
 
 const BASE: &str = "deploy/k8s/base";
 const OVERLAYS: [&str; 2] = ["deploy/k8s/overlays/prod", "deploy/k8s/overlays/local"];

@@ -10,3 +10,6 @@ mod kubernetes;
 mod objects;
 mod settings;
 mod systemd;
+#[expect(dead_code, reason = "it reads no whole folders")]
+#[path = "../tree/mod.rs"]
+mod tree;

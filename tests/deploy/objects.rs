@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::settings::{file, read};
+use crate::tree::{read, root};
 
 /// The first version of kubectl whose kustomize knows all that is used here.
 const KUBECTL_MINOR_MIN: u32 = 27;
@@ -52,7 +52,7 @@ pub fn rendered(folder: &str) -> Option<Vec<Value>> {
     if minor.parse::<u32>().unwrap() < KUBECTL_MINOR_MIN {
         return None;
     }
-    let output = Command::new("kubectl").arg("kustomize").arg(file(folder)).output().unwrap();
+    let output = Command::new("kubectl").arg("kustomize").arg(root().join(folder)).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     // Of what it will not understand for much longer it only warns.
     assert!(output.status.success() && said.is_empty(), "{folder}: {said}");

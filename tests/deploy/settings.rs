@@ -1,24 +1,15 @@
 //! Settings as a deployment gives them to a node, and what the defaults mean for it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use fanlight::config::{Config, DEFAULT_TOML};
+use fanlight::dev::fcm::service_account;
 use fanlight::domain::tokens::{KeyAlgorithm, generate_private_key};
 
 /// What the node writes down last may take so long: `db::soon_or_again`.
 const LAST_WRITE: Duration = Duration::from_secs(3);
-
-/// A file of the repository.
-pub fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-pub fn read(path: &str) -> String {
-    std::fs::read_to_string(file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 pub fn defaults() -> Config {
     toml::from_str(DEFAULT_TOML).unwrap()
@@ -38,14 +29,7 @@ pub fn accepted(env: &BTreeMap<String, String>, secrets: &str, more: &[(&str, &s
     assert!(!env.is_empty());
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path().to_str().unwrap();
-    let account = serde_json::json!({
-        "type": "service_account",
-        "project_id": "project",
-        "private_key_id": "1",
-        "private_key": generate_private_key(KeyAlgorithm::RS256),
-        "client_email": "push@project.iam.gserviceaccount.com",
-        "token_uri": "https://oauth2.googleapis.com/token",
-    });
+    let account = service_account("project", "https://oauth2.googleapis.com/token");
     let files = [
         ("postgres-url", "postgres://fanlight:secret@postgres:5432/fanlight".to_owned()),
         ("redis-url", "redis://redis:6379".to_owned()),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::process::Command;
 
-use crate::settings::{accepted, defaults, longest_stop, read};
+use crate::settings::{accepted, defaults, longest_stop};
+use crate::tree::read;
 
 const PROGRAM: &str = "/usr/local/bin/fanlight";
 

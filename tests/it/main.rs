@@ -33,3 +33,5 @@ mod stores;
 mod systemd;
 mod tls;
 mod toolbox;
+#[path = "../tree/mod.rs"]
+mod tree;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::fcm;
 use fanlight::dev::process::Signal;
+use fanlight::dev::scrape;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, MutexGuard};
@@ -91,9 +92,7 @@ impl Stage {
     /// The sum of those series of a node's metric that have this in their labels.
     pub async fn metric(&self, node: usize, name: &str, label: &str) -> u64 {
         let text = Api::anonymous(&self.cluster.nodes[node].internal()).get("/metrics").await.expect(200);
-        let lines = text.as_str().unwrap().lines();
-        let series = lines.filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(label));
-        series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        scrape::sum(text.as_str().unwrap(), name, label)
     }
 
     pub fn signal(&mut self, nodes: &[usize], signal: Signal) {

@@ -72,6 +72,7 @@ mod server;
 mod validate;
 
 use account::Account;
+pub use account::service_account;
 pub use devices::{Device, Stored};
 use devices::{Devices, Presence};
 pub use log::Entry;

@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::journal::milliseconds;
 use crate::dev::cluster::Cluster;
+use crate::dev::scrape;
 use crate::domain::clock::{Clock as _, SystemClock};
 
 const PROBE_WITHIN: Duration = Duration::from_millis(800);
@@ -86,7 +87,7 @@ pub struct NodeReport {
     status: String,
     connections: u64,
     /// Since the node's start.
-    counts: BTreeMap<&'static str, f64>,
+    counts: BTreeMap<&'static str, u64>,
 }
 
 pub fn probing_client() -> reqwest::Result<reqwest::Client> {
@@ -101,27 +102,7 @@ pub async fn report(http: &reqwest::Client, fact: NodeFact) -> NodeReport {
     NodeReport {
         status: health["status"].as_str().unwrap_or("down").to_owned(),
         connections: health["connections"].as_u64().unwrap_or_default(),
-        counts: SHOWN.into_iter().map(|(name, metric)| (name, sum(&metrics, metric))).collect(),
+        counts: SHOWN.into_iter().map(|(name, metric)| (name, scrape::sum(&metrics, metric, ""))).collect(),
         fact,
-    }
-}
-
-/// The sum of all series of a metric, in Prometheus' text format.
-fn sum(metrics: &str, name: &str) -> f64 {
-    let lines = metrics.lines().filter_map(|line| line.strip_prefix(name));
-    let series = lines.filter(|rest| rest.starts_with(['{', ' ']));
-    series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, |sum, value| sum + value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_is_summed_over_its_series() {
-        let text = "# HELP a_total x\na_total{b=\"1 2\"} 2\na_total{b=\"2\"} 3\na_total_other 7\nc 4\n";
-        assert!((sum(text, "a_total") - 5.0).abs() < f64::EPSILON);
-        assert!((sum(text, "c") - 4.0).abs() < f64::EPSILON);
-        assert!(sum(text, "d").abs() < f64::EPSILON);
     }
 }

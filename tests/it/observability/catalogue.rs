@@ -6,7 +6,8 @@ use std::path::Path;
 
 use fanlight::telemetry::catalogue::{self, Kind, Values};
 
-use super::files::{literals_behind, program, read};
+use super::files::{literals_behind, program};
+use crate::tree::read;
 
 /// Kind and label names.
 type Shape = (&'static str, BTreeSet<String>);

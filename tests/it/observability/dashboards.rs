@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::catalogue::assert_known;
-use super::files::{files, metric_names};
+use super::files::metric_names;
+use crate::tree::files;
 
 /// Columns of a dashboard.
 const WIDTH: u64 = 24;

@@ -8,8 +8,8 @@ use fanlight::dev::ports;
 use fanlight::dev::process::{Launch, Process, Signal};
 use serde_json::Value;
 
-use super::files::root;
 use crate::client::DEADLINE;
+use crate::tree::root;
 
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 

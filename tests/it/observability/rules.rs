@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::catalogue::assert_known;
-use super::files::{files, metric_names, read, root};
+use super::files::metric_names;
 use super::prometheus::program;
+use crate::tree::{files, read, root};
 
 const SEVERITIES: [&str; 4] = ["critical", "warning", "info", "none"];
 

@@ -108,17 +108,10 @@ fn require_google(key: &str, url: &Url) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::tokens::{KeyAlgorithm, generate_private_key};
+    use crate::dev::fcm::service_account;
 
     fn settings(token_uri: &str) -> Config {
-        let account = serde_json::json!({
-            "type": "service_account",
-            "project_id": "project",
-            "private_key_id": "1",
-            "private_key": generate_private_key(KeyAlgorithm::RS256),
-            "client_email": "push@project.iam.gserviceaccount.com",
-            "token_uri": token_uri,
-        });
+        let account = service_account("project", token_uri);
         Config {
             enabled: true,
             service_account: Some(account.to_string().into()),
