@@ -190,13 +190,15 @@ pub async fn settle_confirmed(
     confirmed.collect()
 }
 
-/// Deletes settled events that are older than the retention, at most `limit`. Returns how many.
+/// Deletes settled events that are older than the retention, at most `limit`. Returns how many. Of a node whose clock
+/// is ahead they stay for as much longer.
 pub async fn prune(db: impl PgExecutor<'_>, retention: Duration, limit: i64) -> Result<u64, sqlx::Error> {
     let result = sqlx::query!(
         "DELETE FROM events WHERE id IN (
             SELECT id FROM events
-            WHERE created_at < statement_timestamp() - $1::interval AND outcome IS NOT NULL
-            ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+            WHERE id < first_uuid_at(statement_timestamp() - $1::interval)
+              AND created_at < statement_timestamp() - $1::interval AND outcome IS NOT NULL
+            ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)",
         interval(retention),
         limit,
     )

@@ -34,6 +34,23 @@ pub async fn database() -> PgPool {
         .expect("a database that was just made accepts connections")
 }
 
+/// Makes all events as old as if they had been made so much earlier, ids included. None may have been pushed.
+///
+/// # Panics
+/// When Postgres refuses.
+pub async fn back_date_events(pool: &PgPool, hours: i32) {
+    sqlx::query(
+        "UPDATE events SET created_at = made_at,
+                id = overlay(id::text PLACING left(first_uuid_at(made_at)::text, 13) FROM 1)::uuid
+         FROM (SELECT id AS event, created_at - make_interval(hours => $1) AS made_at FROM events) AS older
+         WHERE id = event",
+    )
+    .bind(hours)
+    .execute(pool)
+    .await
+    .expect("the events can be made older");
+}
+
 /// The URL of a database of its own, with all migrations run.
 ///
 /// # Panics

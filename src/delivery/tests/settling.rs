@@ -62,3 +62,16 @@ async fn one_device_does_not_confirm_for_another_where_every_device_counts() {
     assert_eq!((cursors["phone"], cursors["tablet"]), (1, 0));
     assert_eq!(world.outcomes(user).await, [None]);
 }
+
+#[tokio::test]
+async fn a_deleted_user_takes_all_events_along() {
+    let world = World::new().await;
+    let (leaver, stayer) = (world.user().await, world.user().await);
+    for user in [leaver, leaver, stayer] {
+        world.tell(user).await;
+    }
+    sqlx::query("DELETE FROM users WHERE id = $1").bind(leaver.0).execute(&world.pool).await.unwrap();
+    let left: Vec<uuid::Uuid> =
+        sqlx::query_scalar("SELECT user_id FROM events").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(left, [stayer.0]);
+}

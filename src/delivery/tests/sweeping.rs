@@ -9,6 +9,7 @@ use crate::delivery::outcome::Reason;
 use crate::delivery::route::Route;
 use crate::delivery::sweeper::{Found, Sweeper};
 use crate::delivery::{claims, outbox};
+use crate::dev::testing;
 use crate::domain::clock::Timestamp;
 use crate::ports::broker::RedisBroker;
 use crate::ports::redis::RedisLink;
@@ -235,7 +236,7 @@ async fn only_settled_events_beyond_the_retention_are_deleted() {
     }
     let pong = ["pong".to_owned()];
     outbox::settle_confirmed(&world.pool, &[user.0], &[2], &pong).await.unwrap();
-    world.age(7_200).await;
+    testing::back_date_events(&world.pool, 2).await;
     world.tell(user).await;
     outbox::settle_confirmed(&world.pool, &[user.0], &[0], &pong).await.unwrap();
 

@@ -92,7 +92,7 @@ async fn events(page: &Page) -> sqlx::Result<Vec<EventReport>> {
                 (EXTRACT(EPOCH FROM created_at) * 1000)::float8 AS committed_at,
                 (EXTRACT(EPOCH FROM due_at) * 1000)::float8 AS due_at,
                 (EXTRACT(EPOCH FROM settled_at) * 1000)::float8 AS settled_at
-         FROM events ORDER BY created_at DESC LIMIT $1",
+         FROM events ORDER BY id DESC LIMIT $1",
     )
     .bind(EVENTS_MAX)
     .fetch_all(&page.pool)

@@ -65,8 +65,8 @@ pub enum BrokerError {
 
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Routes each envelope to all live nodes but this one that own a socket of its user, in one round
-    /// trip for the batch. The answers are in the order of the envelopes.
+    /// Routes each envelope to all live nodes but this one that own a socket of its user, in one command
+    /// for the batch. The answers are in the order of the envelopes.
     async fn route(&self, batch: &[Envelope]) -> Result<Vec<Reach>, BrokerError>;
 
     /// Sends a control message to every node, this one included.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use redis::{ErrorKind, Pipeline, RedisError, Script, ServerErrorKind};
+use redis::{RedisError, Script, ScriptInvocation};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -51,25 +51,23 @@ impl RedisBroker {
         }
     }
 
-    fn pipeline(&self, batch: &[Envelope]) -> Pipeline {
-        let node = self.node.to_string();
-        let (config, pulse) = (self.link.config(), self.link.pulse_key());
-        let mut pipeline = redis::pipe();
+    /// The script's call for a batch: one command, however many envelopes there are.
+    fn invocation(&self, batch: &[Envelope]) -> ScriptInvocation<'_> {
+        let config = self.link.config();
+        let mut invocation = self.script.prepare_invoke();
+        invocation
+            .key(self.link.pulse_key())
+            .arg(&config.key_prefix)
+            .arg(self.node.to_string())
+            .arg(config.stall_ms())
+            .arg(config.warmup_ms);
         for envelope in batch {
-            pipeline
-                .cmd("EVALSHA")
-                .arg(self.script.get_hash())
-                .arg(3)
-                .arg(self.link.key("presence", envelope.user))
-                .arg(&pulse)
-                .arg(self.link.key("moving", envelope.user))
-                .arg(&config.key_prefix)
-                .arg(&node)
-                .arg(wire::encode(envelope).as_ref())
-                .arg(config.stall_ms())
-                .arg(config.warmup_ms);
+            invocation
+                .key(self.link.key("presence", envelope.user))
+                .key(self.link.key("moving", envelope.user))
+                .arg(wire::encode(envelope).as_ref());
         }
-        pipeline
+        invocation
     }
 
     /// One subscription, from connecting to its end.
@@ -141,17 +139,9 @@ impl Broker for RedisBroker {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let pipeline = &self.pipeline(batch);
-        let answers: Vec<i64> = self
-            .link
-            .run("route", async |mut redis| match pipeline.query_async(&mut redis).await {
-                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    self.script.load_async(&mut redis).await?;
-                    pipeline.query_async(&mut redis).await
-                }
-                answers => answers,
-            })
-            .await?;
+        let invocation = &self.invocation(batch);
+        let answers: Vec<i64> =
+            self.link.run("route", async |mut redis| invocation.invoke_async(&mut redis).await).await?;
         Ok(answers.into_iter().map(reach).collect())
     }
 

@@ -1,31 +1,56 @@
--- Publishes one envelope to every live node, but the caller's, that owns a socket of the user.
--- KEYS[1]  the user's presence: connection id -> node id
--- KEYS[2]  the pulse of all nodes
--- KEYS[3]  exists while the user is on the way to another node
--- ARGV     prefix, the caller's node id, the envelope, how long a pulse may stop, the warm-up (milliseconds)
--- Returns  how many nodes took it; 0: nobody is there; -1: somebody may be there, nobody knows.
--- Not for Redis Cluster: leases and inboxes are not in the slot of KEYS[1]. Shard by user instead.
-local prefix, caller, envelope, stall, warmup = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+-- Publishes each envelope of a batch to every live node, but the caller's, that owns a socket of its user.
+-- KEYS     the pulse of all nodes; then for each envelope the user's presence (connection id -> node id), and what
+--          exists while the user is on the way to another node
+-- ARGV     prefix, the caller's node id, how long a pulse may stop, the warm-up (milliseconds); then the envelopes
+-- Returns  for each envelope how many nodes took it; 0: nobody is there; -1: somebody may be there, nobody knows.
+-- Not for Redis Cluster: leases, inboxes and the users' presence are in different slots. Shard by user instead.
+local prefix, caller, stall, warmup = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local pulse, now = KEYS[1], now_ms()
 
-local now, reached, silent, taken = now_ms(), 0, false, {}
-local entries = redis.call('HGETALL', KEYS[1])
-for i = 1, #entries, 2 do
-  local connection, node = entries[i], entries[i + 1]
-  if node ~= caller then
-    if taken[node] == nil then
-      local lease = redis.call('GET', prefix .. ':lease:' .. node)
-      local alive = lease and tonumber(lease) > now
-      if alive and redis.call('PUBLISH', prefix .. ':inbox:' .. node, envelope) > 0 then
-        taken[node], reached = 'taken', reached + 1
+-- A node whose lease ran out or that does not listen is silent: it was there a moment ago, and was killed or lost its
+-- way to us. Its users come back, or it does. One without a lease is gone.
+local states = {}
+local function state_of(node)
+  if states[node] == nil then
+    local lease = redis.call('GET', prefix .. ':lease:' .. node)
+    states[node] = lease and (tonumber(lease) > now and 'alive' or 'silent') or 'gone'
+  end
+  return states[node]
+end
+
+local believed
+local function is_absence_believed(moving)
+  if redis.call('EXISTS', moving) == 1 then return false end
+  if believed == nil then believed = is_believed(pulse, stall, warmup) end
+  return believed
+end
+
+local function route(presence, moving, envelope)
+  local reached, silent, took = 0, false, {}
+  local entries = redis.call('HGETALL', presence)
+  for i = 1, #entries, 2 do
+    local connection, node = entries[i], entries[i + 1]
+    if node ~= caller and not took[node] then
+      local state = state_of(node)
+      if state == 'alive' then
+        if redis.call('PUBLISH', prefix .. ':inbox:' .. node, envelope) > 0 then
+          took[node], reached = true, reached + 1
+        else
+          states[node], silent = 'silent', true
+        end
+      elseif state == 'silent' then
+        silent = true
       else
-        -- A node that was there a moment ago was killed or lost its way to us: its users come back, or it does.
-        taken[node] = lease and 'silent' or 'void'
+        redis.call('HDEL', presence, connection)
       end
     end
-    if taken[node] == 'void' then redis.call('HDEL', KEYS[1], connection) end
-    silent = silent or taken[node] == 'silent'
   end
+  if reached > 0 then return reached end
+  return (not silent and is_absence_believed(moving)) and 0 or -1
 end
-if reached > 0 then return reached end
-if silent or redis.call('EXISTS', KEYS[3]) == 1 or not is_believed(KEYS[2], stall, warmup) then return -1 end
-return 0
+
+local answers = {}
+for i = 1, #ARGV - 4 do
+  answers[i] = route(KEYS[2 * i], KEYS[2 * i + 1], ARGV[4 + i])
+end
+return answers

@@ -70,12 +70,12 @@ impl World {
     }
 
     async fn age_everything(&self) {
-        for statement in [
-            "UPDATE events SET created_at = created_at - make_interval(hours => $1)",
-            "UPDATE epochs SET began_at = began_at - make_interval(hours => $1)",
-        ] {
-            sqlx::query(statement).bind(BEYOND_RETENTION_HOURS).execute(&self.pool).await.unwrap();
-        }
+        testing::back_date_events(&self.pool, BEYOND_RETENTION_HOURS).await;
+        sqlx::query("UPDATE epochs SET began_at = began_at - make_interval(hours => $1)")
+            .bind(BEYOND_RETENTION_HOURS)
+            .execute(&self.pool)
+            .await
+            .unwrap();
     }
 
     async fn settle_and_prune(&self) {
