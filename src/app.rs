@@ -39,6 +39,7 @@ use crate::ports::push;
 use crate::ports::redis::RedisLink;
 use crate::ports::throttle::{FallbackThrottle, MemoryThrottle, RedisThrottle, Throttle};
 use crate::shutdown::Shutdown;
+use crate::telemetry::traces::{self, Traces};
 
 const METRICS_CONNECTIONS_MAX: usize = 64;
 const CONTROL_QUEUE_MAX: usize = 1_024;
@@ -50,6 +51,7 @@ pub struct App {
     health: Arc<Health>,
     sockets: Arc<Sockets>,
     settlement: Settlement,
+    traces: Option<Traces>,
     /// Stops first: nobody new comes in.
     accepting: Shutdown,
     /// Stops last: what is on its way is still delivered and written down.
@@ -65,6 +67,7 @@ impl App {
         let accepting = Shutdown::new();
         let clock: SharedClock = Arc::new(SystemClock);
         let node = NodeId::generate();
+        let traces = traces::start(&config.telemetry, node)?;
         let database = Arc::new(db::Watch::default());
         let pools = Pools::open(&config.postgres, &database).context("postgres.url")?;
         let link = RedisLink::new(config.redis.clone()).context("redis.url")?;
@@ -112,6 +115,7 @@ impl App {
             health: parts.health,
             sockets,
             settlement: parts.settlement,
+            traces,
             accepting,
             working,
         })
@@ -136,6 +140,9 @@ impl App {
         self.working.stop();
         let ended = self.working.finished(limit).await;
         self.settlement.flush(&self.pools.requests).await;
+        if let Some(traces) = self.traces {
+            traces.finish().await;
+        }
         tracing::info!(in_time = answered && ended, "the node has stopped");
     }
 }

@@ -20,6 +20,9 @@ pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
 const ENV_PREFIX: &str = "FANLIGHT";
 const ENV_SEPARATOR: &str = "__";
 const FILE_SUFFIX: &str = "_FILE";
+/// Variables that everybody who speaks OpenTelemetry knows, and what they set here unless ours do.
+const WELL_KNOWN: [(&str, &str); 2] =
+    [("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.endpoint"), ("OTEL_SERVICE_NAME", "telemetry.service_name")];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,7 +47,8 @@ pub struct Config {
     pub linking: linking::Config,
     pub status: status::Config,
     pub devices: devices::Config,
-    pub log: telemetry::Config,
+    pub log: telemetry::logs::Config,
+    pub telemetry: telemetry::traces::Config,
 }
 
 impl Config {
@@ -101,7 +105,8 @@ impl Config {
         self.throttle.check()?;
         self.linking.check()?;
         self.status.check()?;
-        self.devices.check()
+        self.devices.check()?;
+        self.telemetry.check()
     }
 }
 
@@ -111,10 +116,15 @@ fn overrides(
 ) -> anyhow::Result<BTreeMap<String, config::Value>> {
     let prefix = format!("{ENV_PREFIX}{ENV_SEPARATOR}");
     let defaults = default_table();
-    let mut found = BTreeMap::new();
+    let (mut found, mut well_known) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in env {
         // Other programs may keep in their variables what they like, even what is not text.
         let Some(name) = name.to_str() else { continue };
+        if let Some((_, key)) = WELL_KNOWN.iter().find(|(known, _)| *known == name) {
+            let value = value.into_string().map_err(|_| anyhow::anyhow!("{name} is not UTF-8"))?;
+            well_known.insert((*key).to_owned(), config::Value::from(value));
+            continue;
+        }
         let Some(path) = name.strip_prefix(&prefix) else { continue };
         let value = value.into_string().map_err(|_| anyhow::anyhow!("{name} is not UTF-8"))?;
         let (path, text) = match path.strip_suffix(FILE_SUFFIX) {
@@ -127,7 +137,9 @@ fn overrides(
             bail!("{prefix}{path} and {prefix}{path}{FILE_SUFFIX} are both set: which one is meant?");
         }
     }
-    Ok(found)
+    // Of two values for a key, the later one counts.
+    well_known.append(&mut found);
+    Ok(well_known)
 }
 
 fn read_secret(name: &str, path: &Path) -> anyhow::Result<String> {
@@ -300,6 +312,19 @@ mod tests {
     }
 
     #[test]
+    fn the_well_known_variables_of_opentelemetry_set_what_ours_do_not() {
+        let known = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://known:4318"), ("OTEL_SERVICE_NAME", "known")];
+        let telemetry = |env: &[(&str, &str)]| {
+            let telemetry = load("[telemetry]\nservice_name = \"file\"", env).unwrap().telemetry;
+            [telemetry.endpoint, telemetry.service_name]
+        };
+        assert_eq!(telemetry(&[]), ["", "file"]);
+        assert_eq!(telemetry(&known), ["http://known:4318", "known"]);
+        let ours = ("FANLIGHT__TELEMETRY__ENDPOINT", "http://ours:4318");
+        assert_eq!(telemetry(&[ours, known[0]]), ["http://ours:4318", "file"]);
+    }
+
+    #[test]
     fn numbers_that_contradict_each_other_refuse_by_name() {
         for (overlay, key) in [
             ("[server]\ninternal_listen = \"0.0.0.0:8080\"", "server.internal_listen"),
@@ -324,6 +349,9 @@ mod tests {
             ("[sockets]\nhandshakes_per_second = 0", "sockets"),
             ("[push.fcm]\nenabled = true", "push.fcm.service_account"),
             ("[throttle]\nlocal_keys_max = 0", "throttle.local_keys_max"),
+            ("[telemetry]\nsample_ratio = 1.5", "telemetry.sample_ratio"),
+            ("[telemetry]\nqueue_spans = 0", "telemetry.queue_spans"),
+            ("[telemetry]\nendpoint = \"collector:4318\"", "telemetry.endpoint"),
         ] {
             let sentence = refusal(overlay, &[]);
             assert!(sentence.contains(key), "{key}: {sentence}");

@@ -19,7 +19,8 @@ const CLIENTS_MIN: usize = 16;
 /// # Errors
 /// One sentence: what of the settings, the addresses or the schema does not fit.
 pub async fn serve(mut config: Config, migrate: bool) -> anyhow::Result<()> {
-    telemetry::start_logs(&config.log)?;
+    // Dropped last: what a node says at its end is written too.
+    let _logs = telemetry::logs::start(&config.log)?;
     if let Some(files) = raise_file_limit() {
         keep_files_free(&mut config, files)?;
     }

@@ -14,10 +14,11 @@ use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use crate::delivery::event::PushContent;
-use crate::delivery::outbox::interval;
+use crate::delivery::outbox::{interval, trace_of};
 use crate::delivery::outcome::{Reason, Settled, count_parked};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EventId, UserId};
+use crate::telemetry::traces::TraceContext;
 
 /// An unsettled event that one worker took on, until its lease ends.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Claimed {
     pub body: String,
     /// What a push would say, as stored; [`Claimed::content`] reads it.
     pub push: Option<serde_json::Value>,
+    /// The trace, as stored; [`Claimed::trace`] reads it.
+    pub traceparent: Option<String>,
     /// Fences the worker: its settlement counts only while nobody claimed the event after it.
     pub claims: i32,
     pub created_at: Timestamp,
@@ -38,6 +41,12 @@ pub struct Claimed {
 }
 
 impl Claimed {
+    /// The request that it comes of, if that is traced.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        trace_of(self.traceparent.as_deref())
+    }
+
     /// What a push would say, or why there is nothing that it could. Content that cannot be read must not hold
     /// up the other events, and its own event still reaches whoever connects.
     pub fn content(&self) -> Result<PushContent, Reason> {
@@ -57,7 +66,7 @@ macro_rules! claim {
             "UPDATE events SET claims = claims + 1, due_at = " + $due_at
             + " WHERE id IN (SELECT id FROM events WHERE settled_at IS NULL AND " + $which + ")"
             + r#" RETURNING id AS "id: EventId", user_id AS "user: UserId", seq, kind, body, claims, push,
-                            created_at, expires_at, clock_timestamp() AS "now!""#,
+                            traceparent, created_at, expires_at, clock_timestamp() AS "now!""#,
             $($argument),+
         )
     };
@@ -139,7 +148,12 @@ pub async fn settle(
     )
     .execute(db)
     .await?;
-    Ok((result.rows_affected() == 1).then(|| Settled { kind: claimed.kind.clone(), reason }))
+    Ok((result.rows_affected() == 1).then(|| Settled {
+        id: claimed.id,
+        kind: claimed.kind.clone(),
+        reason,
+        trace: claimed.trace(),
+    }))
 }
 
 /// Leaves claimed events to their users' next connect, for this reason; somebody looks at them again at `due_at`,
@@ -201,11 +215,14 @@ pub async fn expire(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Settled>,
               AND due_at <= statement_timestamp() AND expires_at <= statement_timestamp()
             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
-        RETURNING kind, reason AS "reason!"
+        RETURNING id AS "id: EventId", kind, reason AS "reason!", traceparent
         "#,
         limit,
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(|row| Settled::from_row(row.kind, &row.reason)).collect()
+    let settled = rows
+        .into_iter()
+        .map(|row| Settled::from_row(row.id, row.kind, &row.reason, row.traceparent.as_deref()));
+    settled.collect()
 }

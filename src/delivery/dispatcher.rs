@@ -8,7 +8,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::delivery::event::Committed;
 use crate::delivery::fallback::Fallback;
-use crate::delivery::route::{Route, Sighting};
+use crate::delivery::route::{Route, Sighting, Turn};
 use crate::failpoint;
 use crate::shutdown::Shutdown;
 
@@ -54,7 +54,7 @@ async fn run(route: Route, fallback: Fallback, mut queue: mpsc::Receiver<Committ
     // Cancel-safe: `recv_many` takes nothing unless it returns.
     while let Some(1..) = shutdown.unless_stopped(queue.recv_many(&mut batch, BATCH_MAX)).await {
         failpoint!("on_dispatch");
-        let sightings = route.send(&batch).await;
+        let sightings = route.send(&batch, Turn::First).await;
         for (event, sighting) in batch.drain(..).zip(sightings) {
             if sighting == Sighting::Absent && event.pushable {
                 fallback.push_now(event.envelope.event);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{EventId, UserId};
 use crate::ports::broker::Envelope;
+use crate::telemetry::traces::{self, TraceContext};
 
 /// What a feature tells a user: one flat JSON object with the fields of the contract, among them
 /// `timestamp` (epoch ms), without `type`, `id` and `seq`, which are added here.
@@ -45,6 +46,8 @@ pub struct NewEvent {
     pub body: String,
     pub push: Option<PushContent>,
     pub ttl: Duration,
+    /// The request that it comes of, if that is traced.
+    pub trace: Option<TraceContext>,
 }
 
 impl NewEvent {
@@ -58,7 +61,8 @@ impl NewEvent {
         }
         let body = serde_json::to_string(&Body { r#type: E::KIND, event })
             .expect("an event is a plain struct of strings and numbers");
-        Self { id: EventId::generate(), user, kind: E::KIND, body, push: event.push(), ttl: E::TTL }
+        let (id, push, trace) = (EventId::generate(), event.push(), traces::current());
+        Self { id, user, kind: E::KIND, body, push, ttl: E::TTL, trace }
     }
 
     /// The push content as the database stores it.
@@ -67,6 +71,12 @@ impl NewEvent {
         self.push
             .as_ref()
             .map(|push| serde_json::to_value(push).expect("push content is a plain struct of strings"))
+    }
+
+    /// The trace as the database stores it.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<String> {
+        self.trace.map(|trace| trace.to_string())
     }
 
     #[must_use]
@@ -79,10 +89,12 @@ impl NewEvent {
         Committed {
             kind: Cow::Borrowed(self.kind),
             pushable: self.push.is_some(),
+            trace: self.trace,
             envelope: Envelope {
                 event: self.id,
                 user: self.user,
                 seq,
+                trace: None,
                 frame: frame(self.id, seq, &self.body),
             },
         }
@@ -95,6 +107,8 @@ impl NewEvent {
 pub struct Committed {
     pub kind: Cow<'static, str>,
     pub pushable: bool,
+    /// Below what its way is told, if it is traced.
+    pub trace: Option<TraceContext>,
     pub envelope: Envelope,
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::EventId;
+use crate::telemetry::traces::TraceContext;
 
 /// Why we end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Numbered {
     pub id: EventId,
     pub seq: i64,
     pub frame: Bytes,
+    /// Below what its write is told, if it is traced.
+    pub trace: Option<TraceContext>,
 }
 
 /// A frame that is not in Postgres: it is told now, or not at all.

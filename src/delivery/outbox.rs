@@ -13,6 +13,7 @@ use crate::delivery::event::{Committed, NewEvent, stored_frame};
 use crate::delivery::mailbox::Numbered;
 use crate::delivery::outcome::Settled;
 use crate::domain::ids::{EventId, UserId};
+use crate::telemetry::traces::{self, TraceContext};
 
 /// What a client has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +44,11 @@ pub struct Position {
 ///
 /// # Errors
 /// When the database refuses; the caller's transaction is then void.
-pub async fn append(
+pub async fn append(conn: &mut PgConnection, events: Vec<NewEvent>) -> Result<Vec<Committed>, sqlx::Error> {
+    traces::statement("postgres.events.append", append_each(conn, events)).await
+}
+
+async fn append_each(
     conn: &mut PgConnection,
     mut events: Vec<NewEvent>,
 ) -> Result<Vec<Committed>, sqlx::Error> {
@@ -51,13 +56,14 @@ pub async fn append(
     let mut committed = Vec::with_capacity(events.len());
     for event in events {
         let seq = sqlx::query_scalar!(
-            r#"SELECT append_event($1, $2, $3, $4, $5, $6) AS "seq!""#,
+            r#"SELECT append_event($1, $2, $3, $4, $5, $6, $7) AS "seq!""#,
             event.id.0,
             event.user.0,
             event.kind,
             event.body,
             event.push_json(),
             event.ttl_ms(),
+            event.traceparent(),
         )
         .fetch_one(&mut *conn)
         .await?;
@@ -108,14 +114,15 @@ pub async fn read_after(
     limit: i64,
 ) -> Result<Vec<Numbered>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT id, seq, body FROM events WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        "SELECT id, seq, body, traceparent FROM events WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
         user.0,
         after,
         limit,
     )
     .fetch_all(db)
     .await?;
-    let numbered = rows.into_iter().map(|row| numbered(EventId(row.id), row.seq, &row.body));
+    let numbered =
+        rows.iter().map(|row| numbered(EventId(row.id), row.seq, &row.body, row.traceparent.as_deref()));
     Ok(numbered.collect())
 }
 
@@ -128,7 +135,7 @@ pub async fn read_unsettled(
     limit: i64,
 ) -> Result<Vec<Numbered>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT id, seq, body FROM events
+        "SELECT id, seq, body, traceparent FROM events
          WHERE user_id = $1 AND seq > $2 AND seq <= $3 AND outcome IS NULL ORDER BY seq LIMIT $4",
         user.0,
         after,
@@ -137,7 +144,8 @@ pub async fn read_unsettled(
     )
     .fetch_all(db)
     .await?;
-    let numbered = rows.into_iter().map(|row| numbered(EventId(row.id), row.seq, &row.body));
+    let numbered =
+        rows.iter().map(|row| numbered(EventId(row.id), row.seq, &row.body, row.traceparent.as_deref()));
     Ok(numbered.collect())
 }
 
@@ -175,7 +183,7 @@ pub async fn settle_confirmed(
             ORDER BY seq FOR UPDATE
         ) AS mine
         WHERE e.id = mine.id
-        RETURNING e.kind, e.reason AS "reason!",
+        RETURNING e.id AS "id: EventId", e.kind, e.reason AS "reason!", e.traceparent,
                   EXTRACT(EPOCH FROM e.settled_at - e.created_at)::float8 AS "seconds!"
         "#,
         users,
@@ -185,7 +193,8 @@ pub async fn settle_confirmed(
     .fetch_all(db)
     .await?;
     let confirmed = rows.into_iter().map(|row| {
-        Ok(Confirmed { settled: Settled::from_row(row.kind, &row.reason)?, seconds: row.seconds })
+        let settled = Settled::from_row(row.id, row.kind, &row.reason, row.traceparent.as_deref())?;
+        Ok(Confirmed { settled, seconds: row.seconds })
     });
     confirmed.collect()
 }
@@ -222,8 +231,13 @@ pub async fn prune_crowded(db: impl PgExecutor<'_>, kept_max: i64, limit: i64) -
     Ok(result.rows_affected())
 }
 
-fn numbered(id: EventId, seq: i64, body: &str) -> Numbered {
-    Numbered { id, seq, frame: stored_frame(id, seq, body) }
+fn numbered(id: EventId, seq: i64, body: &str, traceparent: Option<&str>) -> Numbered {
+    Numbered { id, seq, frame: stored_frame(id, seq, body), trace: trace_of(traceparent) }
+}
+
+/// What the column says. One that says something else is not worth an error: its event has no trace.
+pub(super) fn trace_of(traceparent: Option<&str>) -> Option<TraceContext> {
+    traceparent?.parse().ok()
 }
 
 pub(super) fn interval(duration: Duration) -> PgInterval {

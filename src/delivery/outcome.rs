@@ -2,6 +2,12 @@
 //!
 //! `docs/outcomes.md` says what each means to whoever operates this; a test holds the two lists together.
 
+use std::time::SystemTime;
+
+use crate::delivery::outbox::trace_of;
+use crate::domain::ids::EventId;
+use crate::telemetry::traces::{Span, TraceContext};
+
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -124,8 +130,10 @@ impl Reason {
 /// An event that was settled just now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
+    pub id: EventId,
     pub kind: String,
     pub reason: Reason,
+    pub trace: Option<TraceContext>,
 }
 
 impl Settled {
@@ -133,12 +141,23 @@ impl Settled {
     ///
     /// # Errors
     /// For a text that is no reason of ours.
-    pub fn from_row(kind: String, reason: &str) -> Result<Self, sqlx::Error> {
-        Ok(Self { kind, reason: Reason::from_column(reason)? })
+    pub fn from_row(
+        id: EventId,
+        kind: String,
+        reason: &str,
+        traceparent: Option<&str>,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(Self { id, kind, reason: Reason::from_column(reason)?, trace: trace_of(traceparent) })
     }
 
-    pub fn count(&self) {
+    /// Counts it, and ends its trace. `began`: when the statement did that settled it.
+    pub fn tell(&self, began: SystemTime) {
         let outcome = self.reason.outcome().as_str();
+        let _span = Span::since(began, self.trace, "event.settle")
+            .with_id("event.id", self.id)
+            .with("event.kind", || self.kind.clone())
+            .with("event.outcome", || outcome)
+            .with("event.reason", || self.reason.as_str());
         metrics::counter!(
             "fanlight_events_settled_total",
             "kind" => self.kind.clone(), "outcome" => outcome, "reason" => self.reason.as_str()

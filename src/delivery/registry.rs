@@ -90,7 +90,12 @@ impl Registry {
     pub fn deliver(&self, envelope: &Envelope) -> usize {
         let connections = self.connections_of(envelope.user);
         for mailbox in &connections {
-            mailbox.offer(Numbered { id: envelope.event, seq: envelope.seq, frame: envelope.frame.clone() });
+            mailbox.offer(Numbered {
+                id: envelope.event,
+                seq: envelope.seq,
+                frame: envelope.frame.clone(),
+                trace: envelope.trace,
+            });
         }
         connections.len()
     }

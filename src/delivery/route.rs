@@ -7,6 +7,7 @@ use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::failpoint;
 use crate::ports::broker::{Broker, Envelope, Reach};
+use crate::telemetry::traces::{Span, SpanKind};
 
 /// Whether anybody was seen who may receive an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,14 @@ impl Sighting {
     }
 }
 
+/// Whether events are sent for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    First,
+    /// By a sweeper, because nobody confirmed them.
+    Again,
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Route {
@@ -53,9 +62,14 @@ pub struct Route {
 impl Route {
     /// Sends a batch on its way: to the connections here directly, so that they hear even while the broker
     /// is away, and to the other nodes in one round trip. One answer per event, in order.
-    pub async fn send(&self, batch: &[Committed]) -> Vec<Sighting> {
-        let local: Vec<usize> = batch.iter().map(|event| self.registry.deliver(&event.envelope)).collect();
-        let envelopes: Vec<Envelope> = batch.iter().map(|event| event.envelope.clone()).collect();
+    pub async fn send(&self, batch: &[Committed], turn: Turn) -> Vec<Sighting> {
+        let mut envelopes: Vec<Envelope> = batch.iter().map(|event| event.envelope.clone()).collect();
+        let mut spans = spans(batch, turn);
+        for (index, span) in &spans {
+            // A node that is not as new as this one takes no envelope with a trace: it gets the repetition without.
+            envelopes[*index].trace = span.context().filter(|_| turn == Turn::First);
+        }
+        let local: Vec<usize> = envelopes.iter().map(|envelope| self.registry.deliver(envelope)).collect();
         failpoint!("before_publish");
         let reaches = self.broker.route(&envelopes).await.unwrap_or_else(|error| {
             tracing::debug!(%error, "left to the sweeper of another node");
@@ -73,6 +87,23 @@ impl Route {
             )
             .increment(1);
         }
+        for (index, span) in &mut spans {
+            span.set("event.sighting", || sightings[*index].as_str());
+        }
         sightings
     }
+}
+
+/// Those of the events that are traced, by their place in the batch.
+fn spans(batch: &[Committed], turn: Turn) -> Vec<(usize, Span)> {
+    let traced = batch.iter().enumerate().filter(|(_, event)| event.trace.is_some());
+    let span = |(index, event): (usize, &Committed)| {
+        let span = Span::below(event.trace, SpanKind::Producer, "event.publish")
+            .with_id("event.id", event.envelope.event)
+            .with("event.kind", || event.kind.clone())
+            .with("event.seq", || event.envelope.seq)
+            .with("event.repeated", || turn == Turn::Again);
+        (index, span)
+    };
+    traced.map(span).collect()
 }

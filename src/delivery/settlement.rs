@@ -19,6 +19,7 @@ use crate::delivery::outbox::{self, Confirmed};
 use crate::delivery::outcome::Reason;
 use crate::failpoint;
 use crate::shutdown::Shutdown;
+use crate::telemetry::traces;
 
 /// What the connection of a device without a name confirms under.
 const UNNAMED_DEVICE: &str = "";
@@ -123,11 +124,12 @@ impl Settlement {
             SettledBy::AnyDevice => {
                 let reason = |(_, confirmation): &(_, Confirmation)| confirmation.receipt.reason().as_str();
                 let reasons: Vec<String> = rows.iter().map(reason).map(Into::into).collect();
+                let began = traces::now();
                 let settle = outbox::settle_confirmed(pool, &users, &seqs, &reasons);
                 let confirmed = soon_or_again(settle).await?;
                 failpoint!("after_settle");
                 for Confirmed { settled, seconds } in confirmed {
-                    settled.count();
+                    settled.tell(began);
                     metrics::histogram!("fanlight_delivery_confirm_duration_seconds", "kind" => settled.kind)
                         .record(seconds);
                 }

@@ -16,12 +16,12 @@ use crate::delivery::config::{Config, SettledBy};
 use crate::delivery::event::{Committed, stored_frame};
 use crate::delivery::fallback::{self, Fallback};
 use crate::delivery::outbox;
-use crate::delivery::outcome::Settled;
-use crate::delivery::route::{Route, Sighting};
+use crate::delivery::route::{Route, Sighting, Turn};
 use crate::failpoint;
 use crate::ports::broker::Envelope;
 use crate::seeded_bug;
 use crate::shutdown::Shutdown;
+use crate::telemetry::traces;
 
 const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
 const PRUNE_BATCH_MAX: i64 = 5_000;
@@ -71,7 +71,7 @@ impl Sweeper {
             return Ok(found);
         }
         failpoint!("on_sweep");
-        let sightings = self.route.send(&batch).await;
+        let sightings = self.route.send(&batch, Turn::Again).await;
         let absent = events.into_iter().zip(sightings).filter_map(|(event, sighting)| {
             (sighting == Sighting::Absent && event.push.is_some()).then_some(event)
         });
@@ -97,11 +97,14 @@ impl Sweeper {
     /// Settles events whose life is over.
     pub async fn expire(&self) -> Result<Found, sqlx::Error> {
         let limit = self.config.sweep_batch_max;
+        let began = traces::now();
         let settled = within_deadline(claims::expire(&self.pool, limit.into())).await?;
         if !settled.is_empty() {
             failpoint!("after_expire");
         }
-        settled.iter().for_each(Settled::count);
+        for event in &settled {
+            event.tell(began);
+        }
         Ok(Found::new(settled.len(), limit as usize))
     }
 }
@@ -154,6 +157,7 @@ fn committed(claimed: &Claimed) -> Committed {
     Committed {
         kind: Cow::Owned(claimed.kind.clone()),
         pushable: claimed.push.is_some(),
-        envelope: Envelope { event: claimed.id, user: claimed.user, seq: claimed.seq, frame },
+        trace: claimed.trace(),
+        envelope: Envelope { event: claimed.id, user: claimed.user, seq: claimed.seq, trace: None, frame },
     }
 }

@@ -1,48 +1,19 @@
-//! What the process tells about itself: logs, and numbers for Prometheus.
+//! What the process tells about itself: logs, numbers for Prometheus, and traces.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
 
 use crate::shutdown::Shutdown;
 use crate::telemetry::vitals::Vitals;
 
 pub mod catalogue;
+pub mod logs;
+pub mod traces;
 mod vitals;
 
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    Pretty,
-    Json,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    pub format: Format,
-    /// Levels by module, in the syntax of `EnvFilter`.
-    pub filter: String,
-}
-
-/// Starts to write logs to standard output.
-///
-/// # Errors
-/// When the filter is not valid, or logging was started before.
-pub fn start_logs(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.filter).context("log.filter is not a valid filter")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    let started = match config.format {
-        Format::Pretty => builder.try_init(),
-        Format::Json => builder.json().try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
-}
 
 /// Starts to count. The handle renders what was counted.
 ///

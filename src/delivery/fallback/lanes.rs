@@ -61,7 +61,7 @@ pub async fn take(
             ORDER BY e.seq DESC LIMIT 1 FOR UPDATE OF e
         )
         RETURNING id AS "id: EventId", user_id AS "user: _", seq, kind, body, claims, push,
-                  created_at, expires_at, clock_timestamp() AS "now!"
+                  traceparent, created_at, expires_at, clock_timestamp() AS "now!"
         "#,
         claimed.id.0,
         claimed.claims,
@@ -142,7 +142,7 @@ pub async fn settle(
             reason = CASE WHEN e.id = $1 THEN $9 ELSE $10 END
         FROM bundle
         WHERE e.id = bundle.id AND EXISTS (SELECT 1 FROM bundle WHERE id = $1 AND claims = $2)
-        RETURNING e.kind, e.reason AS "reason!"
+        RETURNING e.id AS "id: EventId", e.kind, e.reason AS "reason!", e.traceparent
         "#,
         lane.newest.id.0,
         lane.newest.claims,
@@ -157,7 +157,10 @@ pub async fn settle(
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(|row| Settled::from_row(row.kind, &row.reason)).collect()
+    let settled = rows
+        .into_iter()
+        .map(|row| Settled::from_row(row.id, row.kind, &row.reason, row.traceparent.as_deref()));
+    settled.collect()
 }
 
 /// Leaves the lane's events for later, and frees the lane.

@@ -14,6 +14,7 @@ use crate::delivery::fallback::worker::Worker;
 use crate::delivery::texts;
 use crate::failpoint;
 use crate::ports::push::{Accepted, Push, PushError};
+use crate::telemetry::traces::{self, Span, SpanKind};
 
 /// What is sent, and since when we may.
 pub struct Opened<'a> {
@@ -39,9 +40,17 @@ impl Worker {
         let mut verdict = if let Some(after) = self.holds.remaining(token.platform) {
             Verdict::Later { after, reason: "held", counts: false }
         } else {
+            let mut span = Span::below(traces::current(), SpanKind::Client, "fcm.send")
+                .with("push.platform", || token.platform.as_str());
             let answer = self.gateway.send(&message(opened.event, opened.content, token)).await;
             failpoint!("after_push");
-            self.judge(&answer, token, due)
+            let verdict = self.judge(&answer, token, due);
+            span.set("push.verdict", || verdict.as_str());
+            if let Err(error) = &answer {
+                span.set("push.error", || error.to_string());
+                span.fail("the push was not taken");
+            }
+            verdict
         };
         if let Verdict::TokenDead { reason } = verdict
             && !within_deadline(self.tokens.retire(token, reason)).await?

@@ -18,10 +18,11 @@ use crate::delivery::fallback::holds::Holds;
 use crate::delivery::fallback::lanes::{self, Lane, Later};
 use crate::delivery::fallback::pace::Pace;
 use crate::delivery::fallback::sending::Opened;
-use crate::delivery::outcome::{Reason, Settled};
+use crate::delivery::outcome::Reason;
 use crate::domain::ids::UserId;
 use crate::failpoint;
 use crate::ports::push::PushGateway;
+use crate::telemetry::traces::{self, Span, SpanKind};
 
 /// How soon an event that waits for a device is looked at even if nobody said that there is one.
 const LOOK_AGAIN: Duration = Duration::from_hours(6);
@@ -78,9 +79,13 @@ impl Worker {
         let Some(lane) = within_deadline(lanes::take(&self.pool, claimed, &key, lease)).await? else {
             return within_deadline(lanes::wait_turn(&self.pool, claimed, &key, lease / 3)).await;
         };
+        let newest = &lane.newest;
+        let span = Span::below(newest.trace(), SpanKind::Internal, "event.push")
+            .with_id("event.id", newest.id)
+            .with("event.kind", || newest.kind.clone());
         // Cancel-safe: both only run statements that are complete or not done at all.
         tokio::select! {
-            done = self.push_newest(&lane, active) => done,
+            done = span.carry(self.push_newest(&lane, active)) => done,
             never = self.keep(&lane) => match never {},
         }
     }
@@ -157,9 +162,12 @@ impl Worker {
 
     async fn settle(&self, lane: &Lane, reason: Reason, before: Reason) -> Result<(), sqlx::Error> {
         let rest = Duration::from_millis(self.config.push.coalesce_window_ms);
+        let began = traces::now();
         let settled = within_deadline(lanes::settle(&self.pool, lane, reason, before, rest)).await?;
         failpoint!("after_conclude");
-        settled.iter().for_each(Settled::count);
+        for event in settled {
+            event.tell(began);
+        }
         Ok(())
     }
 
@@ -187,8 +195,9 @@ impl Worker {
         if self.config.settled_by == SettledBy::EveryDevice
             && self.unconfirmed(claimed, Vec::new()).await?.is_none()
         {
+            let began = traces::now();
             let settle = claims::settle(&self.pool, claimed, Reason::EveryDevice);
-            within_deadline(settle).await?.iter().for_each(Settled::count);
+            within_deadline(settle).await?.iter().for_each(|settled| settled.tell(began));
             return Ok(());
         }
         within_deadline(claims::park(&self.pool, std::slice::from_ref(claimed), reason, claimed.expires_at))

@@ -17,7 +17,7 @@ fn on_node(budget: &Arc<Budget>) -> Arc<Mailbox> {
 }
 
 fn event(seq: i64, bytes: usize) -> Numbered {
-    Numbered { id: EventId::generate(), seq, frame: vec![0; bytes].into() }
+    Numbered { id: EventId::generate(), seq, frame: vec![0; bytes].into(), trace: None }
 }
 
 fn state(key: &str, frame: &'static str) -> Notice {

@@ -10,6 +10,7 @@ use crate::delivery::mailbox::{Farewell, Numbered};
 use crate::delivery::membership::Membership;
 use crate::delivery::reconcile::{BrokerHealth, Reconciler};
 use crate::delivery::registry::Registry;
+use crate::delivery::route::Turn;
 use crate::domain::ids::{ConnectionId, EventId, NodeId, UserId};
 use crate::ports::broker::Broker as _;
 use crate::ports::presence::{Entry, Presence as _, Renewal};
@@ -59,7 +60,7 @@ impl World {
 }
 
 fn numbered(seq: i64, bytes: usize) -> Numbered {
-    Numbered { id: EventId::generate(), seq, frame: vec![0; bytes].into() }
+    Numbered { id: EventId::generate(), seq, frame: vec![0; bytes].into(), trace: None }
 }
 
 #[tokio::test]
@@ -134,7 +135,7 @@ async fn a_missed_event_is_pushed_and_the_void_entry_removed() {
     world.presence.enter(&[void]).await.unwrap();
 
     let event = world.event(user).await;
-    world.route().send(&[event]).await;
+    world.route().send(&[event], Turn::First).await;
 
     world.until_outcomes(user, &["pushed"]).await;
     assert_eq!(world.pushed(), [token(user, "phone")]);
@@ -154,7 +155,7 @@ async fn a_missed_event_of_a_user_who_moved_is_not_pushed() {
     new_member.enter(&here, 1).await.unwrap();
 
     let event = world.event(user).await;
-    world.route().send(&[event]).await;
+    world.route().send(&[event], Turn::First).await;
 
     assert_eq!(here.collect().await.events.len(), 1);
     until("the void entry is removed", async || {

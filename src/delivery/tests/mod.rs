@@ -267,6 +267,7 @@ pub fn silent(user: UserId) -> NewEvent {
         body: r#"{"type":"TEST"}"#.into(),
         push: None,
         ttl: Duration::from_hours(1),
+        trace: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{World, every_device, silent, token, until};
 use crate::delivery::cursors;
 use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::route::Sighting;
+use crate::delivery::route::{Sighting, Turn};
 use crate::delivery::sweeper::Sweeper;
 use crate::domain::ids::ConnectionId;
 use crate::ports::broker::Broker as _;
@@ -225,7 +225,7 @@ async fn a_user_of_another_node_is_not_pushed_before_the_deadline() {
     });
     let event = world.event(user).await;
     until("the other node listens", async || {
-        world.route().send(std::slice::from_ref(&event)).await == [Sighting::Remote]
+        world.route().send(std::slice::from_ref(&event), Turn::First).await == [Sighting::Remote]
     })
     .await;
 

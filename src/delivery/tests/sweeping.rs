@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{World, every_device, mailbox, pushable, silent, token, until};
 use crate::delivery::cursors;
 use crate::delivery::outcome::Reason;
-use crate::delivery::route::Route;
+use crate::delivery::route::{Route, Turn};
 use crate::delivery::sweeper::{Found, Sweeper};
 use crate::delivery::{claims, outbox};
 use crate::dev::testing;
@@ -88,7 +88,7 @@ async fn a_node_that_reaches_no_other_leaves_events_to_those_that_do() {
     let away = RedisBroker::new(RedisLink::for_test("redis://127.0.0.1:1", "away"), world.node);
     let cut_off = Sweeper { route: Route { broker: Arc::new(away), ..world.route() }, ..world.sweeper() };
     assert!(cut_off.route.health.is_well(), "as it was a moment ago");
-    cut_off.route.send(&[world.event(world.user().await).await]).await;
+    cut_off.route.send(&[world.event(world.user().await).await], Turn::First).await;
     assert_eq!(cut_off.route_again().await.unwrap(), Found::Few);
     world.sweeper().route_again().await.unwrap();
 

@@ -130,7 +130,7 @@ mod tests {
         let mut lines = client.get_async_monitor().await.unwrap().into_on_message::<String>();
         let (event, inbox) = (EventId::generate(), Uuid::now_v7());
         let frame = Bytes::from_static(b"\x81\"\\ \n\r\t\x07\x08\xff");
-        let envelope = Envelope { event, user: UserId::generate(), seq: 7, frame };
+        let envelope = Envelope { event, user: UserId::generate(), seq: 7, trace: None, frame };
         let script = "return redis.call('PUBLISH', ARGV[1], ARGV[2])";
         let mut publish = redis::cmd("EVAL");
         publish.arg(script).arg(0).arg(format!("fanlight:inbox:{inbox}")).arg(&wire::encode(&envelope)[..]);

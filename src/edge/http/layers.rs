@@ -14,6 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::edge::auth::Authenticator;
 use crate::edge::http::problem::{ErrorCode, Problem};
 use crate::edge::http::server::Config;
+use crate::telemetry::traces::Span;
 
 /// Puts the conventions of our API around the routes of the features.
 pub fn wrap(routes: Router, authenticator: Arc<Authenticator>, config: &Config) -> Router {
@@ -40,9 +41,17 @@ async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
     let route = route.map_or_else(|| "none".to_owned(), |route| route.as_str().to_owned());
-    let status = response.status().as_u16().to_string();
+    let mut span = Span::of_request(request.headers(), || format!("{method} {route}"))
+        .with("http.request.method", || method)
+        .with("http.route", || route.clone());
+    let mut response = span.carry(next.run(request)).await;
+    let status = response.status().as_u16();
+    span.set("http.response.status_code", || i64::from(status));
+    if response.status().is_server_error() {
+        span.fail("the request failed");
+    }
+    let status = status.to_string();
     metrics::counter!("fanlight_http_requests_total", "method" => method, "route" => route.clone(), "status" => status)
         .increment(1);
     metrics::histogram!("fanlight_http_request_duration_seconds", "method" => method, "route" => route)

@@ -12,6 +12,7 @@ mod connection;
 pub mod continued;
 mod frames;
 mod json;
+mod meter;
 pub mod protocol;
 mod replay;
 mod session;

@@ -28,6 +28,7 @@ use crate::edge::ws::admission::{Admission, Door};
 use crate::edge::ws::close::Closing;
 use crate::edge::ws::connection::{Connection, End};
 use crate::edge::ws::continued::Continued;
+use crate::edge::ws::meter::Meter;
 use crate::edge::ws::protocol::{self, Command};
 use crate::edge::ws::replay::Replay;
 use crate::edge::ws::session::{Receipt, Rules, Session};
@@ -122,15 +123,15 @@ impl Sockets {
         let end = self.converse(&mut reader, &mut writer, hello, &mut admission).await;
         drop(reader);
         // A client may choose among thousands of codes; a label must not.
-        let (code, reason, frame) = match end {
-            End::Close(closing) => (closing.code().to_string(), closing.name(), Some(closing.frame())),
-            End::CloseBack(code) => ("client".to_owned(), "client", Some(close_back_frame(code))),
-            End::Gone => ("gone".to_owned(), "gone", None),
+        let (code, frame) = match end {
+            End::Close(closing) => (closing.code().to_string(), Some(closing.frame())),
+            End::CloseBack(code) => (end.reason().to_owned(), Some(close_back_frame(code))),
+            End::Gone => (end.reason().to_owned(), None),
         };
         if let Some(frame) = frame {
             farewell(&mut reading, &mut writer, frame).await;
         }
-        self.traffic.ended(code, reason, started.elapsed());
+        self.traffic.ended(code, end.reason(), started.elapsed());
     }
 
     async fn converse<R, W>(
@@ -167,6 +168,7 @@ impl Sockets {
         let session = Session::new(self.rules(), hello.receipt, self.instant_of(&claims), started);
         let mut connection = Connection {
             sockets: self,
+            meter: Meter::new(&self.traffic),
             beginning: admission.take_beginning(),
             known_at,
             asked_at: None,
@@ -182,11 +184,7 @@ impl Sockets {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        tracing::info!(
-            user.id = %mailbox.user, connection.id = %mailbox.connection, session.id = %mailbox.session,
-            sent_seq = connection.session.sent_seq(), seconds = started.elapsed().as_secs(), end = ?end,
-            "connection closed"
-        );
+        connection.meter.tell(&mailbox, end, connection.session.sent_seq(), started.elapsed());
         drop(registration);
         if self.door.is_closed() {
             self.parts.membership.depart(&mailbox).await;

@@ -58,7 +58,8 @@ impl Traffic {
         }
     }
 
-    pub fn received(&self, message: &Message) {
+    /// Returns how many bytes it had.
+    pub fn received(&self, message: &Message) -> u64 {
         let (of_its_kind, bytes) = match message {
             Message::Text(text) => (&self.received.text, text.len()),
             Message::Binary(payload) => (&self.received.binary, payload.len()),
@@ -68,6 +69,7 @@ impl Traffic {
         };
         of_its_kind.increment(1);
         self.received_bytes.increment(bytes as u64);
+        bytes as u64
     }
 
     /// One frame of ours: a text or a control frame.

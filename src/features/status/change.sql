@@ -2,7 +2,8 @@
 -- lock the user (and learn the partner), change the status, then lock the inboxes by user id.
 --
 -- $1 user, $2 status, $3 duration in s, $4 expires at, $5 now,
--- $6..$9 id, kind, body, time to live in ms of the user's own event, $10..$13 of the partner's, $14 its push.
+-- $6..$9 id, kind, body, time to live in ms of the user's own event, $10..$13 of the partner's, $14 its push,
+-- $15 the trace of both.
 WITH locked AS MATERIALIZED (
     SELECT lock_partner($1::uuid) AS partner_id
 ),
@@ -33,5 +34,5 @@ told AS MATERIALIZED (
     WHERE t.user_id IS NOT NULL
     ORDER BY t.user_id
 )
-SELECT user_id AS "user!: UserId", append_event(event_id, user_id, kind, body, push, ttl_ms) AS "seq!"
+SELECT user_id AS "user!: UserId", append_event(event_id, user_id, kind, body, push, ttl_ms, $15) AS "seq!"
 FROM told

@@ -126,6 +126,7 @@ pub async fn change(
         for_partner.body,
         for_partner.ttl_ms(),
         for_partner.push_json(),
+        for_partner.traceparent(),
     )
     .fetch_all(executor)
     .await

@@ -17,6 +17,7 @@ use crate::features::status::Config;
 use crate::features::status::events::Change;
 use crate::features::status::model::{Light, Person, Status, Timer};
 use crate::features::status::repository::{self, StatusChange};
+use crate::telemetry::traces;
 
 /// How often a change is tried that Postgres rolled back because of a concurrent one.
 const ATTEMPTS_MAX: u32 = 4;
@@ -115,7 +116,7 @@ impl Service {
     async fn write(&self, change: &StatusChange<'_>) -> Result<Vec<Committed>, sqlx::Error> {
         let mut attempt = 1;
         let told = loop {
-            match repository::change(&self.pool, change).await {
+            match traces::statement("postgres.status.change", repository::change(&self.pool, change)).await {
                 // Nothing of it happened, so the same change can be made again.
                 Err(error) if is_rolled_back(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
                 result => break result?,

@@ -108,7 +108,7 @@ pub(super) async fn until(ask: impl AsyncFn() -> bool) {
 
 pub(super) fn envelope(user: UserId, seq: i64) -> Envelope {
     let frame = Bytes::from(format!("frame {seq} with \0 and \r\n in it"));
-    Envelope { event: EventId::generate(), user, seq, frame }
+    Envelope { event: EventId::generate(), user, seq, trace: None, frame }
 }
 
 pub(super) async fn route_one(broker: &dyn Broker, envelope: &Envelope) -> Reach {

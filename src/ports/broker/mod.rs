@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::domain::ids::{EventId, UserId};
+use crate::telemetry::traces::TraceContext;
 
 #[cfg(test)]
 mod contract;
@@ -27,6 +28,8 @@ pub struct Envelope {
     pub event: EventId,
     pub user: UserId,
     pub seq: i64,
+    /// Below what the receiver tells of it, if it is traced.
+    pub trace: Option<TraceContext>,
     /// The WebSocket frame, header and payload, that a node writes as it is.
     pub frame: Bytes,
 }

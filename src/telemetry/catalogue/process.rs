@@ -35,6 +35,10 @@ metrics! {
     gauge "fanlight_build_info" { version: Each("the version") };
     /// Tasks that panicked.
     counter "fanlight_task_panics_total" { task: OneOf(TASKS) };
+    /// Lines of the log that were not written, because whoever reads it was too slow, or has gone.
+    counter "fanlight_log_lines_dropped_total";
+    /// Spans by what became of them; `dropped`: too many waited, `failed`: the collector did not take them.
+    counter "fanlight_trace_spans_total" { result: OneOf(&["exported", "failed", "dropped"]) };
     /// Tasks that run: the long-lived ones, and one or more per connection.
     gauge "fanlight_tasks";
     /// Threads that run them.

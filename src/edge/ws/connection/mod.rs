@@ -14,6 +14,7 @@ use crate::delivery::settlement;
 use crate::domain::random;
 use crate::edge::ws::admission::Slot;
 use crate::edge::ws::close::Closing;
+use crate::edge::ws::meter::Meter;
 use crate::edge::ws::protocol::{Auth, Reply};
 use crate::edge::ws::session::{Action, Place, Receipt, Session};
 use crate::edge::ws::socket::{ReadError, Reader};
@@ -33,6 +34,26 @@ pub enum End {
     Gone,
 }
 
+impl End {
+    /// The code of the close frame, whoever sent it.
+    pub fn code(self) -> Option<u16> {
+        match self {
+            Self::Close(closing) => Some(closing.code()),
+            Self::CloseBack(code) => code,
+            Self::Gone => None,
+        }
+    }
+
+    /// The row of `close.rs`, or who else ended it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Close(closing) => closing.name(),
+            Self::CloseBack(_) => "client",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         match error {
@@ -46,6 +67,7 @@ pub enum Never {}
 
 pub struct Connection<'a, W> {
     pub sockets: &'a Sockets,
+    pub meter: Meter<'a>,
     /// Held while it is one of those that begin.
     pub beginning: Option<Slot>,
     /// When the client had shown who it is.
@@ -88,7 +110,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 self.on_mail(mail).await?;
             };
             let message = message?;
-            self.sockets.traffic.received(&message);
+            self.meter.received(&message);
             let actions = self.session.on_message(message, Instant::now());
             self.perform(actions).await?;
         }
@@ -112,7 +134,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         }
         if !mail.notices.is_empty() {
             let frames: Vec<_> = mail.notices.iter().map(|notice| &notice.frame[..]).collect();
-            self.sockets.traffic.sent_texts(frames.len());
+            self.meter.sent_texts(frames.len());
             self.write(&frames.concat()).await?;
         }
         let next: Vec<Numbered> = self.in_order(mail.events);

@@ -60,7 +60,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
                 "resync"
             }
         };
-        metrics::counter!("fanlight_resumes_total", "result" => result).increment(1);
+        self.meter.began(result);
         self.mailbox.set_sent_seq(self.session.sent_seq());
         Ok(())
     }

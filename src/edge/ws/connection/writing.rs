@@ -14,6 +14,7 @@ use crate::delivery::settlement;
 use crate::edge::ws::socket::FAREWELL_TIMEOUT;
 use crate::failpoint;
 use crate::seeded_bug;
+use crate::telemetry::traces::{Span, SpanKind};
 
 /// What one write takes; larger events go out alone.
 const WRITE_BYTES_MAX: usize = 32 * 1024;
@@ -43,29 +44,49 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         let now = Instant::now();
         self.asked_at.get_or_insert(now);
         if let Some(ping) = self.session.wrote(last.seq, now) {
-            self.sockets.traffic.sent_frame(&ping);
+            self.meter.sent_frame(&ping);
             out.extend_from_slice(&ping);
         }
         // Before the write: a confirmation can only come after it.
         self.mailbox.set_sent_seq(self.session.sent_seq());
-        self.sockets.traffic.sent_events(events.len());
-        self.write(&out).await?;
+        self.meter.sent_events(events.len());
+        let mut spans = self.spans(events);
+        let written = self.write(&out).await;
+        if written.is_err() {
+            for span in &mut spans {
+                span.fail("the connection ended");
+            }
+        }
+        drop(spans);
+        written?;
         failpoint!("after_write");
         Ok(())
+    }
+
+    /// Those of the events that are traced.
+    fn spans(&self, events: &[Numbered]) -> Vec<Span> {
+        let traced = events.iter().filter(|event| event.trace.is_some());
+        let span = |event: &Numbered| {
+            Span::below(event.trace, SpanKind::Consumer, "event.write")
+                .with_id("event.id", event.id)
+                .with("event.seq", || event.seq)
+                .with_id("connection.id", self.mailbox.connection)
+        };
+        traced.map(span).collect()
     }
 
     /// A receipt counts from the oldest write that it covers, or from the receipt before it.
     pub(super) fn note_receipt(&mut self, seq: i64) {
         let now = Instant::now();
-        if let Some(asked_at) = self.asked_at.take() {
-            self.sockets.traffic.confirmed(self.receipt, now.duration_since(asked_at));
-        }
-        self.asked_at = (seq < self.session.sent_seq()).then_some(now);
+        let took = self.asked_at.take().map(|asked_at| now.duration_since(asked_at));
+        let open = self.session.sent_seq() - seq;
+        self.meter.confirmed(self.receipt, open, took);
+        self.asked_at = (open > 0).then_some(now);
     }
 
     /// Writes one text or control frame.
     pub(super) async fn write_frame(&mut self, frame: &[u8]) -> Result<(), End> {
-        self.sockets.traffic.sent_frame(frame);
+        self.meter.sent_frame(frame);
         self.write(frame).await
     }
 
@@ -74,7 +95,7 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         let limit = Duration::from_millis(self.sockets.parts.config.write_timeout_ms);
         let mailbox = self.mailbox;
         let _held = mailbox.hold(bytes.len());
-        self.sockets.traffic.sent_bytes(bytes.len());
+        self.meter.sent_bytes(bytes.len());
         let mut write = pin!(timeout(limit, self.writer.write_all(bytes)));
         // Cancel-safe: a write that is given up ends the connection.
         let farewell = tokio::select! {

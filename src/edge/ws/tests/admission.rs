@@ -189,7 +189,7 @@ async fn a_node_without_memory_takes_nobody_and_frees_itself_of_who_holds_the_mo
     while !parts.budget.is_exhausted() {
         seq += 1;
         let frame = [&[0x82, 0x7E][..], &60_000_u16.to_be_bytes(), &vec![7; FRAME_BYTES]].concat();
-        mailbox.offer(Numbered { id: EventId::generate(), seq, frame: frame.into() });
+        mailbox.offer(Numbered { id: EventId::generate(), seq, frame: frame.into(), trace: None });
         tokio::task::yield_now().await;
     }
     assert_refused(&knock(&world, None).await.1, 503);

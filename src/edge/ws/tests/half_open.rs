@@ -60,7 +60,7 @@ async fn who_takes_nothing_is_forgotten_although_nothing_can_be_said_to_it() {
         for seq in 1.. {
             let body = vec![b'x'; 60_000];
             let frame = [&[0x81, 0x7E][..], &60_000_u16.to_be_bytes(), &body].concat();
-            mailbox.offer(Numbered { id: EventId::generate(), seq, frame: frame.into() });
+            mailbox.offer(Numbered { id: EventId::generate(), seq, frame: frame.into(), trace: None });
             if registry.is_empty() {
                 return;
             }

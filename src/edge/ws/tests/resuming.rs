@@ -53,6 +53,7 @@ impl World {
                 body: r#"{"type":"TEST"}"#.into(),
                 push: None,
                 ttl: Duration::from_hours(1),
+                trace: None,
             };
             let mut tx = self.pool.begin().await.unwrap();
             drop(outbox::append(&mut tx, vec![event]).await.unwrap());
