@@ -15,11 +15,16 @@ pub fn defaults() -> Config {
     toml::from_str(DEFAULT_TOML).unwrap()
 }
 
+/// And its last spans, to a collector that does not answer: `telemetry::traces`.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
 /// How long a node takes at most from its signal to its end, as in `App::stop`.
 pub fn longest_stop() -> Duration {
     let server = defaults().server;
     let drain_ms = server.drain_ms.max(server.stop_timeout_ms);
-    Duration::from_millis(server.drain_notice_ms + drain_ms + server.stop_timeout_ms) + LAST_WRITE
+    Duration::from_millis(server.drain_notice_ms + drain_ms + server.stop_timeout_ms)
+        + LAST_WRITE
+        + LAST_SPANS
 }
 
 /// Fails if a node would refuse these settings, which name files in `secrets`: those that every deployment has, and

@@ -5,6 +5,7 @@
 mod balancers;
 mod client;
 mod clocks;
+mod collector;
 mod crashes;
 mod delivery;
 mod descriptors;
@@ -13,6 +14,7 @@ mod dropped;
 mod examples;
 mod faults;
 mod javascript;
+mod logs;
 mod network;
 mod observability;
 mod page;
@@ -33,5 +35,6 @@ mod stores;
 mod systemd;
 mod tls;
 mod toolbox;
+mod traces;
 #[path = "../tree/mod.rs"]
 mod tree;

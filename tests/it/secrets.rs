@@ -1,4 +1,4 @@
-//! What nobody may find in a log, a metric or Redis: everything that opens a door, and what people say.
+//! What nobody may find in a log, a metric, a trace or Redis: everything that opens a door, and what people say.
 //!
 //! Each secret is recognisable, goes in by every way there is, right and wrong, and is then looked for in all that the
 //! cluster left behind, with its logs at their loudest.
@@ -10,6 +10,7 @@ use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use serde_json::{Value, json};
 
 use crate::client::{Api, Client, link};
+use crate::collector::Collector;
 use crate::socket::Socket;
 use crate::stage::until;
 
@@ -94,7 +95,13 @@ async fn use_the_api(node: &str, ann: &Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_found_anywhere() {
-    let loud = [("FANLIGHT__LOG__FILTER", "trace"), ("FANLIGHT__ACCOUNTS__HASHING_MEMORY_KIB", "64")];
+    let collector = Collector::start().await;
+    let loud = [
+        ("FANLIGHT__LOG__FILTER", "trace"),
+        ("FANLIGHT__TELEMETRY__ENDPOINT", &collector.url),
+        ("FANLIGHT__TELEMETRY__SAMPLE_RATIO", "1.0"),
+        ("FANLIGHT__ACCOUNTS__HASHING_MEMORY_KIB", "64"),
+    ];
     let env = loud.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let cluster = Cluster::start(ClusterOptions {
         nodes: 2,
@@ -141,9 +148,15 @@ async fn no_secret_is_found_anywhere() {
         assert!(metrics.contains("fanlight_handshakes_total"));
         search.look_into(&format!("{}/metrics", node.name()), metrics.as_bytes());
     }
+    until("the requests and pushes are traced", async || {
+        let told = format!("{:?}", collector.all());
+        ["POST /auth/login", "GET /me", "fcm.send"].iter().all(|name| told.contains(name))
+    })
+    .await;
+    search.look_into("traces", format!("{:?}", collector.all()).as_bytes());
     search.look_into("redis", &redis_contents(&cluster).await);
     search.look_into_logs(cluster.state.path());
-    assert!(search.places >= 6, "there is too little to look into");
+    assert!(search.places >= 7, "there is too little to look into");
     assert!(search.found.is_empty(), "\n{}", search.found.join("\n"));
 
     // Else nothing would have been found because nothing was written.
