@@ -8,7 +8,9 @@ use futures_util::StreamExt as _;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
+use crate::client::DEADLINE;
 use crate::collector::{Collector, Seen};
 use crate::socket::Socket;
 use crate::stage::{PATIENT, Stage, options, until};
@@ -139,10 +141,13 @@ async fn a_trace_shows_the_repetition_and_the_push_of_what_a_frozen_phone_did_no
     let mut inboxes = redis.get_async_pubsub().await.unwrap();
     inboxes.psubscribe("fanlight:inbox:*").await.unwrap();
     stage.register_device(&stage.bob, "phone", "token-phone").await;
-    let mut socket = stage.connect(&stage.bob, 1, "").await;
-    socket.expect_nothing_more().await;
+    // On two nodes: whichever node repeats, it tells another one.
+    let mut sockets = [stage.connect(&stage.bob, 1, "").await, stage.connect(&stage.bob, 2, "").await];
+    for socket in &mut sockets {
+        socket.expect_nothing_more().await;
+        socket.freeze();
+    }
     stage.until_known(&stage.bob).await;
-    socket.freeze();
 
     // What the caller says of it counts for nothing: the ratio does.
     stage.ann_sets_in(0, &trace(1), "00", "BUSY").await;
@@ -163,16 +168,12 @@ async fn a_trace_shows_the_repetition_and_the_push_of_what_a_frozen_phone_did_no
 
     // Nodes of before the traces understand the repetition.
     let id: uuid::Uuid = event.parse().unwrap();
-    let mut versions = Vec::new();
-    let mut messages = inboxes.on_message();
-    while versions.len() < 2 {
-        let message = tokio::time::timeout(STOPS_WITHIN, messages.next()).await.unwrap().unwrap();
+    let versions = inboxes.on_message().filter_map(async |message| {
         let payload = message.get_payload_bytes();
-        if payload.windows(16).any(|window| window == id.as_bytes()) {
-            versions.push(payload[0]);
-        }
-    }
-    assert_eq!(versions, [2, 1]);
+        payload.windows(16).any(|window| window == id.as_bytes()).then(|| payload[0])
+    });
+    let versions: Vec<u8> = timeout(DEADLINE, versions.take(3).collect()).await.unwrap();
+    assert_eq!(versions, [2, 2, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
