@@ -6,3 +6,4 @@ mod files;
 mod live;
 mod prometheus;
 mod rules;
+mod spans;
