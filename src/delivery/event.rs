@@ -107,7 +107,7 @@ impl NewEvent {
 pub struct Committed {
     pub kind: Cow<'static, str>,
     pub pushable: bool,
-    /// Below what its way is told, if it is traced.
+    /// Where in a trace its way belongs, if it is traced.
     pub trace: Option<TraceContext>,
     pub envelope: Envelope,
 }

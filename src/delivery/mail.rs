@@ -28,7 +28,7 @@ pub struct Numbered {
     pub id: EventId,
     pub seq: i64,
     pub frame: Bytes,
-    /// Below what its write is told, if it is traced.
+    /// Where in a trace its write belongs, if it is traced.
     pub trace: Option<TraceContext>,
 }
 

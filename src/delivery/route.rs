@@ -65,9 +65,11 @@ impl Route {
     pub async fn send(&self, batch: &[Committed], turn: Turn) -> Vec<Sighting> {
         let mut envelopes: Vec<Envelope> = batch.iter().map(|event| event.envelope.clone()).collect();
         let mut spans = spans(batch, turn);
-        for (index, span) in &spans {
-            // A node that is not as new as this one takes no envelope with a trace: it gets the repetition without.
-            envelopes[*index].trace = span.context().filter(|_| turn == Turn::First);
+        // A repetition goes without: a node of before the traces has dropped the first one, and must not drop this.
+        if turn == Turn::First {
+            for (index, span) in &spans {
+                envelopes[*index].trace = span.context();
+            }
         }
         let local: Vec<usize> = envelopes.iter().map(|envelope| self.registry.deliver(envelope)).collect();
         failpoint!("before_publish");

@@ -51,4 +51,10 @@ async fn a_connection_that_has_ended_is_one_line_and_a_stranger_is_none() {
     assert!(line["seconds"].as_f64().unwrap() < DEADLINE.as_secs_f64());
     assert!(line["connection.id"].is_string() && line["session.id"].is_string());
     assert!(endings(&log).iter().all(|line| line["user.id"].is_string()));
+
+    let since = format!("since={}", event["seq"]);
+    let socket = ben.connect(&cluster().await.nodes[1].http(), &since).await;
+    socket.close().await;
+    let is_it = |line: &Value| line["user.id"] == *ben.id && line["began"] == "lossless";
+    eventually(DEADLINE, "the line of who came back", async || endings(&log).into_iter().find(is_it)).await;
 }

@@ -28,7 +28,7 @@ pub struct Envelope {
     pub event: EventId,
     pub user: UserId,
     pub seq: i64,
-    /// Below what the receiver tells of it, if it is traced.
+    /// Where in a trace the work of its receiver belongs, if it is traced.
     pub trace: Option<TraceContext>,
     /// The WebSocket frame, header and payload, that a node writes as it is.
     pub frame: Bytes,

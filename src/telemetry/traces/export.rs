@@ -14,6 +14,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor,
 };
+use reqwest::redirect::Policy;
 
 use super::Config;
 
@@ -53,8 +54,9 @@ fn otlp(config: &Config) -> anyhow::Result<opentelemetry_otlp::SpanExporter> {
     let timeout = Duration::from_millis(config.export_timeout_ms);
     let url = format!("{}/v1/traces", config.endpoint.trim_end_matches('/'));
     let build = || {
-        // Where we connect to is a setting of ours, not of the environment.
-        let client = reqwest::blocking::Client::builder().no_proxy().timeout(timeout).build()?;
+        // Where we connect to is a setting of ours, neither of the environment nor of who answers.
+        let client = reqwest::blocking::Client::builder().no_proxy().redirect(Policy::none());
+        let client = client.timeout(timeout).build()?;
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_http_client(client)

@@ -21,7 +21,7 @@ tokio::task_local! {
     static CURRENT: TraceContext;
 }
 
-/// Below what the caller is being carried out ([`Span::carry`]), if that is traced.
+/// The step that the caller is part of ([`Span::carry`]), if that is traced.
 #[must_use]
 pub fn current() -> Option<TraceContext> {
     // A node that traces nothing does not even look.
@@ -128,10 +128,7 @@ impl Span {
 }
 
 /// A statement for Postgres, as a step below the caller's. `name` says what it does, never what is in it.
-pub async fn statement<T, E: Display>(
-    name: &'static str,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+pub async fn statement<T, E>(name: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let mut span = Span::below(current(), SpanKind::Client, name).with("db.system.name", || "postgresql");
     let result = work.await;
     if result.is_err() {
