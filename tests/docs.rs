@@ -1,0 +1,195 @@
+//! Holds the pages to what is there: files, headings, tests and commands that they name.
+//!
+//! Settings, metrics and alerts are looked after in `tests/it/observability`, the socket's tables and frames in
+//! `src/edge/ws/tests/documented.rs`.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+mod tree;
+
+use tree::{files, root};
+
+/// Not ours, though they lie here.
+const FOREIGN_FOLDERS: [&str; 2] = ["target", "node_modules"];
+
+struct Page {
+    path: PathBuf,
+    text: String,
+}
+
+impl Page {
+    fn name(&self) -> String {
+        self.path.strip_prefix(root()).unwrap().display().to_string()
+    }
+
+    /// The lines of its prose, without blocks of code.
+    fn prose(&self) -> impl Iterator<Item = &str> {
+        let mut is_code = false;
+        self.text.lines().filter(move |line| {
+            let is_fence = line.trim_start().starts_with("```");
+            is_code ^= is_fence;
+            !is_code && !is_fence
+        })
+    }
+
+    /// The files that it links to, and the place in each if the link names one.
+    fn links(&self) -> Vec<(&str, Option<&str>)> {
+        let targets = self.prose().flat_map(|line| line.split("](").skip(1));
+        let targets = targets.map(|rest| rest.split(')').next().unwrap());
+        let ours = targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:"));
+        ours.map(|target| target.split_once('#').map_or((target, None), |(file, place)| (file, Some(place))))
+            .collect()
+    }
+
+    /// Its headings, as GitHub names them in an address.
+    fn anchors(&self) -> BTreeSet<String> {
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let headings = self.prose().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+        headings
+            .map(|heading| {
+                let anchor = anchor(heading);
+                let times = seen.entry(anchor.clone()).or_default();
+                *times += 1;
+                if *times == 1 { anchor } else { format!("{anchor}-{}", *times - 1) }
+            })
+            .collect()
+    }
+
+    /// What it shows in a fixed width, as somebody would type it: spans of code, and lines of blocks.
+    fn code(&self) -> Vec<&str> {
+        let mut found: Vec<&str> = self.prose().flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
+        let mut is_code = false;
+        for line in self.text.lines() {
+            let line = line.trim_start();
+            if line.starts_with("```") {
+                is_code = !is_code;
+            } else if is_code {
+                found.push(line.trim_start_matches("$ "));
+            }
+        }
+        found
+    }
+}
+
+fn anchor(heading: &str) -> String {
+    // Of a link only its text is shown.
+    let shown: String = match heading.split_once("](") {
+        Some((before, after)) => [before, after.split_once(')').map_or("", |(_, rest)| rest)].concat(),
+        None => heading.to_owned(),
+    };
+    let kept = shown.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn pages() -> Vec<Page> {
+    let is_foreign = |path: &Path| {
+        let inside = path.strip_prefix(root()).unwrap();
+        inside.components().any(|part| {
+            let part = part.as_os_str().to_str().unwrap();
+            part.starts_with('.') || FOREIGN_FOLDERS.contains(&part)
+        })
+    };
+    let entries = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
+    let paths = entries.filter(|path| !is_foreign(path)).flat_map(|path| {
+        if path.is_dir() { files(path.strip_prefix(root()).unwrap().to_str().unwrap(), "md") } else { vec![path] }
+    });
+    let paths = paths.filter(|path| !is_foreign(path) && path.extension().is_some_and(|it| it == "md"));
+    paths.map(|path| Page { text: fs::read_to_string(&path).unwrap(), path }).collect()
+}
+
+/// Fails with all complaints at once.
+fn nothing_wrong(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// Whether `source` has a test of this name.
+fn has_test(source: &str, name: &str) -> bool {
+    let Some(at) = source.find(&format!("fn {name}(")) else { return false };
+    // Its attributes stand right before it.
+    let before = source[..at].rsplit("\n\n").next().unwrap();
+    before.contains("test]") || before.contains("test(")
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = pages();
+    let (mut complaints, mut tests) = (Vec::new(), 0);
+    for page in &pages {
+        for (file, place) in page.links() {
+            let target = if file.is_empty() { page.path.clone() } else { page.path.parent().unwrap().join(file) };
+            let Ok(target) = target.canonicalize() else {
+                complaints.push(format!("{}: there is no {file}", page.name()));
+                continue;
+            };
+            let Some(place) = place else { continue };
+            let leads = match target.extension().and_then(|it| it.to_str()) {
+                Some("rs") => {
+                    tests += 1;
+                    has_test(&fs::read_to_string(&target).unwrap(), place)
+                }
+                Some("md") => {
+                    let page = pages.iter().find(|page| page.path.canonicalize().unwrap() == target);
+                    page.is_some_and(|page| page.anchors().contains(place))
+                }
+                _ => false,
+            };
+            if !leads {
+                complaints.push(format!("{}: there is no {place} in {file}", page.name()));
+            }
+        }
+    }
+    nothing_wrong(&complaints);
+    assert!(tests > 100, "the promise and its windows link to their tests");
+}
+
+#[test]
+fn every_page_of_docs_is_in_its_index() {
+    let pages = pages();
+    let index = pages.iter().find(|page| page.name() == "docs/README.md").unwrap();
+    let listed: BTreeSet<&str> = index.links().into_iter().map(|(file, _)| file).collect();
+    let complaints: Vec<String> = files("docs", "md")
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "README.md" && !listed.contains(&**name))
+        .map(|name| format!("docs/README.md does not list {name}"))
+        .collect();
+    nothing_wrong(&complaints);
+}
+
+#[test]
+fn every_command_that_a_page_names_is_one() {
+    let help = Command::new(env!("CARGO_BIN_EXE_fanlight")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let commands: BTreeSet<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let mut complaints = Vec::new();
+    for page in pages() {
+        for code in page.code() {
+            let Some(arguments) = code.strip_prefix("fanlight ") else { continue };
+            let word = arguments.split_whitespace().next().unwrap_or_default();
+            if !word.starts_with('-') && !commands.contains(word) {
+                complaints.push(format!("{}: `{code}`: there is no such command", page.name()));
+            }
+        }
+    }
+    nothing_wrong(&complaints);
+}
+
+/// The checks themselves: one that never complains would look the same as pages that are true.
+#[test]
+fn the_checks_see_what_they_look_for() {
+    let text = "# One `two`, three\n\n## Twice\n\n## Twice\n\n[a](b.md#c) and [d](e.rs) `fanlight f`\n\n\
+        ```console\n# No heading\n$ fanlight g\n[h](i)\n```\n";
+    let page = Page { path: root().join("page.md"), text: text.to_owned() };
+    assert_eq!(page.links(), [("b.md", Some("c")), ("e.rs", None)]);
+    assert_eq!(page.anchors(), ["one-two-three", "twice", "twice-1"].map(str::to_owned).into());
+    assert_eq!(page.code(), ["two", "fanlight f", "# No heading", "fanlight g", "[h](i)"]);
+    assert_eq!(anchor("[0.1.0](https://example.org) – now"), "010--now");
+    assert!(has_test("\n\n#[tokio::test]\nasync fn it_is() {", "it_is"));
+    assert!(!has_test("#[test]\nfn other() {}\n\nfn it_is() {", "it_is"));
+}
