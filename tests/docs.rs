@@ -49,7 +49,9 @@ impl Page {
     /// Its headings, as GitHub names them in an address.
     fn anchors(&self) -> BTreeSet<String> {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        let headings = self.prose().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+        let headings = self.prose().filter_map(|line| {
+            line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#'))
+        });
         headings
             .map(|heading| {
                 let anchor = anchor(heading);
@@ -96,7 +98,11 @@ fn pages() -> Vec<Page> {
     };
     let entries = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
     let paths = entries.filter(|path| !is_foreign(path)).flat_map(|path| {
-        if path.is_dir() { files(path.strip_prefix(root()).unwrap().to_str().unwrap(), "md") } else { vec![path] }
+        if path.is_dir() {
+            files(path.strip_prefix(root()).unwrap().to_str().unwrap(), "md")
+        } else {
+            vec![path]
+        }
     });
     let paths = paths.filter(|path| !is_foreign(path) && path.extension().is_some_and(|it| it == "md"));
     paths.map(|path| Page { text: fs::read_to_string(&path).unwrap(), path }).collect()
@@ -121,7 +127,8 @@ fn every_link_leads_somewhere() {
     let (mut complaints, mut tests) = (Vec::new(), 0);
     for page in &pages {
         for (file, place) in page.links() {
-            let target = if file.is_empty() { page.path.clone() } else { page.path.parent().unwrap().join(file) };
+            let target =
+                if file.is_empty() { page.path.clone() } else { page.path.parent().unwrap().join(file) };
             let Ok(target) = target.canonicalize() else {
                 complaints.push(format!("{}: there is no {file}", page.name()));
                 continue;
@@ -166,7 +173,8 @@ fn every_command_that_a_page_names_is_one() {
     let help = Command::new(env!("CARGO_BIN_EXE_fanlight")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let commands: BTreeSet<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let commands: BTreeSet<&str> =
+        commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
     let mut complaints = Vec::new();
     for page in pages() {
         for code in page.code() {

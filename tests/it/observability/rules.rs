@@ -66,6 +66,7 @@ fn every_alert_fires_when_it_should_and_not_otherwise() {
 
 #[test]
 fn every_alert_says_what_it_means_and_has_a_runbook() {
+    let operations = read("docs/operations.md");
     let mut runbooks: BTreeSet<PathBuf> = files("deploy/runbooks", "md").into_iter().collect();
     for (alert, rule) in alerts() {
         let severity = values(&rule, "severity: ").next().unwrap_or_default();
@@ -81,6 +82,8 @@ fn every_alert_says_what_it_means_and_has_a_runbook() {
         {
             assert!(page.contains(part), "{path} lacks {part:?}");
         }
+        let listed = operations.contains(&format!("| {severity} | [{alert}](../{path}) |"));
+        assert!(listed, "docs/operations.md does not list {alert}");
         runbooks.remove(&root().join(path));
     }
     assert!(runbooks.is_empty(), "of no alert: {runbooks:?}");
@@ -117,7 +120,8 @@ fn rules_runbooks_and_pages_name_what_there_is() {
     let (settings, tasks) = (settings(), tasks());
     let sections: BTreeSet<&str> = settings.iter().filter_map(|key| key.split('.').next()).collect();
     let alerts: BTreeSet<String> = alerts().into_iter().map(|(name, _)| name).collect();
-    let folders = [("deploy/runbooks", "md"), ("deploy/prometheus", "yml"), ("docs", "md"), ("clients", "md")];
+    let folders =
+        [("deploy/runbooks", "md"), ("deploy/prometheus", "yml"), ("docs", "md"), ("clients", "md")];
     let pages = folders.into_iter().flat_map(|(folder, extension)| files(folder, extension));
     let top = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name));
     for path in pages.chain(top) {
@@ -138,7 +142,10 @@ fn rules_runbooks_and_pages_name_what_there_is() {
                 sections.contains(section) && key.starts_with(|c: char| c.is_ascii_lowercase())
             });
             let is_another = tasks.contains(word) || FILES.iter().any(|ending| word.ends_with(ending));
-            assert!(!is_setting || is_another || settings.contains(word), "{place}: there is no setting {word}");
+            assert!(
+                !is_setting || is_another || settings.contains(word),
+                "{place}: there is no setting {word}"
+            );
             if word.starts_with("Fanlight") && word.len() > "Fanlight".len() {
                 let word = word.trim_end_matches(".md");
                 assert!(alerts.contains(word), "{place}: there is no alert {word}");
