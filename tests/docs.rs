@@ -12,19 +12,20 @@ use std::process::Command;
 
 mod tree;
 
-use tree::{files, root};
+use tree::{files, read, root};
 
 /// Not ours, though they lie here.
 const FOREIGN_FOLDERS: [&str; 2] = ["target", "node_modules"];
 
 struct Page {
-    path: PathBuf,
+    /// From the root of the repository.
+    name: String,
     text: String,
 }
 
 impl Page {
-    fn name(&self) -> String {
-        self.path.strip_prefix(root()).unwrap().display().to_string()
+    fn path(&self) -> PathBuf {
+        root().join(&self.name)
     }
 
     /// The lines of its prose, without blocks of code.
@@ -88,24 +89,23 @@ fn anchor(heading: &str) -> String {
     kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
+/// All pages of this repository, in the root and in its folders.
 fn pages() -> Vec<Page> {
-    let is_foreign = |path: &Path| {
-        let inside = path.strip_prefix(root()).unwrap();
-        inside.components().any(|part| {
-            let part = part.as_os_str().to_str().unwrap();
-            part.starts_with('.') || FOREIGN_FOLDERS.contains(&part)
-        })
+    let names = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let inside = |name: String| {
+        let path = root().join(&name);
+        let is_ours = !is_foreign(Path::new(&name));
+        if is_ours && path.is_dir() { files(&name, "md") } else { vec![path] }
     };
-    let entries = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
-    let paths = entries.filter(|path| !is_foreign(path)).flat_map(|path| {
-        if path.is_dir() {
-            files(path.strip_prefix(root()).unwrap().to_str().unwrap(), "md")
-        } else {
-            vec![path]
-        }
-    });
-    let paths = paths.filter(|path| !is_foreign(path) && path.extension().is_some_and(|it| it == "md"));
-    paths.map(|path| Page { text: fs::read_to_string(&path).unwrap(), path }).collect()
+    let paths = names.flat_map(inside).map(|path| path.strip_prefix(root()).unwrap().to_owned());
+    let ours = paths.filter(|path| !is_foreign(path) && path.extension().is_some_and(|it| it == "md"));
+    ours.map(|path| path.to_str().unwrap().to_owned()).map(|name| Page { text: read(&name), name }).collect()
+}
+
+fn is_foreign(path: &Path) -> bool {
+    path.iter()
+        .map(|part| part.to_str().unwrap())
+        .any(|part| part.starts_with('.') || FOREIGN_FOLDERS.contains(&part))
 }
 
 /// Fails with all complaints at once.
@@ -127,10 +127,9 @@ fn every_link_leads_somewhere() {
     let (mut complaints, mut tests) = (Vec::new(), 0);
     for page in &pages {
         for (file, place) in page.links() {
-            let target =
-                if file.is_empty() { page.path.clone() } else { page.path.parent().unwrap().join(file) };
+            let target = if file.is_empty() { page.path() } else { page.path().parent().unwrap().join(file) };
             let Ok(target) = target.canonicalize() else {
-                complaints.push(format!("{}: there is no {file}", page.name()));
+                complaints.push(format!("{}: there is no {file}", page.name));
                 continue;
             };
             let Some(place) = place else { continue };
@@ -140,13 +139,13 @@ fn every_link_leads_somewhere() {
                     has_test(&fs::read_to_string(&target).unwrap(), place)
                 }
                 Some("md") => {
-                    let page = pages.iter().find(|page| page.path.canonicalize().unwrap() == target);
+                    let page = pages.iter().find(|page| page.path().canonicalize().unwrap() == target);
                     page.is_some_and(|page| page.anchors().contains(place))
                 }
                 _ => false,
             };
             if !leads {
-                complaints.push(format!("{}: there is no {place} in {file}", page.name()));
+                complaints.push(format!("{}: there is no {place} in {file}", page.name));
             }
         }
     }
@@ -157,7 +156,7 @@ fn every_link_leads_somewhere() {
 #[test]
 fn every_page_of_docs_is_in_its_index() {
     let pages = pages();
-    let index = pages.iter().find(|page| page.name() == "docs/README.md").unwrap();
+    let index = pages.iter().find(|page| page.name == "docs/README.md").unwrap();
     let listed: BTreeSet<&str> = index.links().into_iter().map(|(file, _)| file).collect();
     let complaints: Vec<String> = files("docs", "md")
         .iter()
@@ -181,7 +180,7 @@ fn every_command_that_a_page_names_is_one() {
             let Some(arguments) = code.strip_prefix("fanlight ") else { continue };
             let word = arguments.split_whitespace().next().unwrap_or_default();
             if !word.starts_with('-') && !commands.contains(word) {
-                complaints.push(format!("{}: `{code}`: there is no such command", page.name()));
+                complaints.push(format!("{}: `{code}`: there is no such command", page.name));
             }
         }
     }
@@ -193,7 +192,7 @@ fn every_command_that_a_page_names_is_one() {
 fn the_checks_see_what_they_look_for() {
     let text = "# One `two`, three\n\n## Twice\n\n## Twice\n\n[a](b.md#c) and [d](e.rs) `fanlight f`\n\n\
         ```console\n# No heading\n$ fanlight g\n[h](i)\n```\n";
-    let page = Page { path: root().join("page.md"), text: text.to_owned() };
+    let page = Page { name: "page.md".to_owned(), text: text.to_owned() };
     assert_eq!(page.links(), [("b.md", Some("c")), ("e.rs", None)]);
     assert_eq!(page.anchors(), ["one-two-three", "twice", "twice-1"].map(str::to_owned).into());
     assert_eq!(page.code(), ["two", "fanlight f", "# No heading", "fanlight g", "[h](i)"]);

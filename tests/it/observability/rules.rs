@@ -129,7 +129,9 @@ fn rules_runbooks_and_pages_name_what_there_is() {
         // The names of groups and tests are no metrics.
         let lines = text.lines().filter(|line| !line.contains("name: "));
         let text: String = lines.flat_map(|line| [line, "\n"]).collect();
-        assert_known(&place, &metric_names(&text));
+        // `fanlight_outbox_…` stands for all of them.
+        let names = metric_names(&text).into_iter().filter(|name| !name.ends_with('_'));
+        assert_known(&place, &names.collect());
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.');
         for word in words.map(|word| word.trim_matches('.')) {
             let key = word.strip_prefix("FANLIGHT__").map(|key| key.to_lowercase().replace("__", "."));
