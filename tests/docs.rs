@@ -187,6 +187,47 @@ fn every_command_that_a_page_names_is_one() {
     nothing_wrong(&complaints);
 }
 
+/// What a person writes for the value of a setting: `64 KiB`, `100,000`, `2 s` of one in milliseconds.
+fn number(text: &str, setting: &str) -> Option<i64> {
+    let (digits, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let factor = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "s" if setting.ends_with("_ms") => 1_000,
+        "" | "h" => 1,
+        _ => return None,
+    };
+    Some(digits.replace(',', "").parse::<i64>().ok()? * factor)
+}
+
+#[test]
+fn the_limits_of_the_operators_page_are_the_defaults() {
+    let defaults: toml::Table = toml::from_str(&read("config/default.toml")).unwrap();
+    let default = |setting: &str| {
+        let mut keys = setting.split('.');
+        let section = defaults.get(keys.next()?)?;
+        keys.try_fold(section, |value, key| value.get(key))?.as_integer()
+    };
+    let page = read("docs/operations.md");
+    let section = page.split("\n## Limits\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let (mut complaints, mut compared) = (Vec::new(), 0);
+    for row in section.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let settings = cells[0].split('`').skip(1).step_by(2).filter(|setting| setting.contains('.'));
+        let values: Vec<&str> = cells[1].split(", ").collect();
+        for (at, setting) in settings.enumerate() {
+            // One value may stand for all.
+            let value = values.get(at).or_else(|| values.last()).unwrap();
+            compared += 1;
+            if number(value, setting).is_none_or(|value| Some(value) != default(setting)) {
+                complaints.push(format!("docs/operations.md: {setting} is not {value}"));
+            }
+        }
+    }
+    nothing_wrong(&complaints);
+    assert!(compared > 20);
+}
+
 /// The checks themselves: one that never complains would look the same as pages that are true.
 #[test]
 fn the_checks_see_what_they_look_for() {
@@ -199,4 +240,8 @@ fn the_checks_see_what_they_look_for() {
     assert_eq!(anchor("[0.1.0](https://example.org) – now"), "010--now");
     assert!(has_test("\n\n#[tokio::test]\nasync fn it_is() {", "it_is"));
     assert!(!has_test("#[test]\nfn other() {}\n\nfn it_is() {", "it_is"));
+    assert_eq!(number("64 KiB", "a.bytes_max"), Some(65_536));
+    assert_eq!(number("100,000", "a.connections_max"), Some(100_000));
+    assert_eq!(number("2 s", "a.timeout_ms"), Some(2_000));
+    assert_eq!(number("many", "a.connections_max"), None);
 }
