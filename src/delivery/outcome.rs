@@ -150,7 +150,7 @@ impl Settled {
         Ok(Self { id, kind, reason: Reason::from_column(reason)?, trace: trace_of(traceparent) })
     }
 
-    /// Counts it, and ends its trace. `began`: when the statement did that settled it.
+    /// Counts it, and ends its trace. `began`: when the statement that settled it was sent.
     pub fn tell(&self, began: SystemTime) {
         let outcome = self.reason.outcome().as_str();
         let _span = Span::since(began, self.trace, "event.settle")

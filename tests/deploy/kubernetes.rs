@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::objects::{complaint, only, plain, rendered};
+use crate::objects::{complaint, only, parse, plain, rendered};
 use crate::settings::{accepted, defaults, longest_stop};
 use crate::tree::read;
 
@@ -211,7 +211,8 @@ fn clients_and_prometheus_find_the_nodes_and_nothing_else() {
         let policy = &only(objects, "NetworkPolicy", "fanlight")["spec"]["podSelector"]["matchLabels"];
         assert!(selects(policy, nodes) && selects(policy, migrate), "{from}");
 
-        let monitor = plain(MONITORING).remove(0);
+        let monitoring = plain(MONITORING);
+        let monitor = only(&monitoring, "ServiceMonitor", "fanlight");
         let services = objects.iter().filter(|object| object["kind"] == "Service");
         let watched: Vec<&Value> = services
             .filter(|service| service["metadata"]["labels"].is_object())
@@ -226,6 +227,19 @@ fn clients_and_prometheus_find_the_nodes_and_nothing_else() {
         assert_eq!(labels[job], "fanlight", "the job that the rules of Prometheus ask for");
         assert_eq!(monitor["spec"]["endpoints"][0]["port"], "internal");
     }
+}
+
+#[test]
+fn the_operator_gets_the_rules_of_prometheus() {
+    let rules = ["recording", "alerts"].map(|name| read(&format!("deploy/prometheus/rules/{name}.yml")));
+    let groups: Vec<Value> =
+        rules.iter().flat_map(|text| parse(text).remove(0)["groups"].as_array().unwrap().clone()).collect();
+    let monitoring = plain(MONITORING);
+    let given = &only(&monitoring, "PrometheusRule", "fanlight")["spec"]["groups"];
+    assert!(
+        *given == Value::Array(groups),
+        "deploy/k8s/monitoring/prometheusrule.yaml is another: run deploy/prometheus-rule.sh"
+    );
 }
 
 #[test]

@@ -97,6 +97,18 @@ pub fn complaint(object: &Value) -> Option<String> {
                 "endpoints.scrapeTimeout",
             ],
         ),
+        ("monitoring.coreos.com/v1", "PrometheusRule") => unlisted(
+            object,
+            &[
+                "groups.name",
+                "groups.rules.record",
+                "groups.rules.alert",
+                "groups.rules.expr",
+                "groups.rules.for",
+                "groups.rules.labels.*",
+                "groups.rules.annotations.*",
+            ],
+        ),
         (version, _) => Some(format!("nobody knows a {kind} of {version}")),
     }
 }

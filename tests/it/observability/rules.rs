@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
+use fanlight::telemetry::catalogue::{self, Values};
+
 use super::catalogue::assert_known;
 use super::files::metric_names;
 use super::prometheus::program;
@@ -64,6 +66,7 @@ fn every_alert_fires_when_it_should_and_not_otherwise() {
 
 #[test]
 fn every_alert_says_what_it_means_and_has_a_runbook() {
+    let operations = read("docs/operations.md");
     let mut runbooks: BTreeSet<PathBuf> = files("deploy/runbooks", "md").into_iter().collect();
     for (alert, rule) in alerts() {
         let severity = values(&rule, "severity: ").next().unwrap_or_default();
@@ -79,6 +82,8 @@ fn every_alert_says_what_it_means_and_has_a_runbook() {
         {
             assert!(page.contains(part), "{path} lacks {part:?}");
         }
+        let listed = operations.contains(&format!("| {severity} | [{alert}](../{path}) |"));
+        assert!(listed, "docs/operations.md does not list {alert}");
         runbooks.remove(&root().join(path));
     }
     assert!(runbooks.is_empty(), "of no alert: {runbooks:?}");
@@ -100,25 +105,50 @@ fn settings() -> BTreeSet<String> {
     keys
 }
 
+/// The tasks of a node: their names look like those of settings.
+fn tasks() -> BTreeSet<&'static str> {
+    let metric = catalogue::find("fanlight_task_panics_total").unwrap();
+    match metric.labels[0].values {
+        Values::OneOf(tasks) => tasks.iter().copied().collect(),
+        Values::Each(_) => BTreeSet::new(),
+    }
+}
+
 #[test]
-fn rules_and_runbooks_name_what_there_is() {
-    let settings = settings();
+fn rules_runbooks_and_pages_name_what_there_is() {
+    const FILES: [&str; 5] = [".rs", ".md", ".js", ".json", ".lua"];
+    let (settings, tasks) = (settings(), tasks());
     let sections: BTreeSet<&str> = settings.iter().filter_map(|key| key.split('.').next()).collect();
     let alerts: BTreeSet<String> = alerts().into_iter().map(|(name, _)| name).collect();
-    let pages = files("deploy/runbooks", "md").into_iter().chain(files("deploy/prometheus", "yml"));
-    for path in pages {
+    let folders =
+        [("deploy/runbooks", "md"), ("deploy/prometheus", "yml"), ("docs", "md"), ("clients", "md")];
+    let pages = folders.into_iter().flat_map(|(folder, extension)| files(folder, extension));
+    let top = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name));
+    for path in pages.chain(top) {
         let (place, text) = (path.display().to_string(), std::fs::read_to_string(&path).unwrap());
-        // The names of groups and tests are no metrics.
+        // The names of groups and tests are no metrics, those of hosts no settings.
         let lines = text.lines().filter(|line| !line.contains("name: "));
-        let text: String = lines.flat_map(|line| [line, "\n"]).collect();
-        assert_known(&place, &metric_names(&text));
+        let chunks = lines.flat_map(str::split_whitespace).filter(|chunk| !chunk.contains("://"));
+        let text: String = chunks.flat_map(|chunk| [chunk, " "]).collect();
+        // `fanlight_outbox_…` stands for all of them.
+        let names = metric_names(&text).into_iter().filter(|name| !name.ends_with('_'));
+        assert_known(&place, &names.collect());
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.');
         for word in words.map(|word| word.trim_matches('.')) {
+            let key = word.strip_prefix("FANLIGHT__").map(|key| key.to_lowercase().replace("__", "."));
+            // `FANLIGHT__SECTION__KEY` stands for all of them.
+            if let Some(key) = key.filter(|key| !key.starts_with("section")) {
+                let is_setting = settings.contains(&key) || settings.contains(key.trim_end_matches("_file"));
+                assert!(is_setting, "{place}: there is no setting {word}");
+            }
             let is_setting = word.split_once('.').is_some_and(|(section, key)| {
                 sections.contains(section) && key.starts_with(|c: char| c.is_ascii_lowercase())
             });
-            let is_task = word.starts_with("delivery.sweeper");
-            assert!(!is_setting || is_task || settings.contains(word), "{place}: there is no setting {word}");
+            let is_another = tasks.contains(word) || FILES.iter().any(|ending| word.ends_with(ending));
+            assert!(
+                !is_setting || is_another || settings.contains(word),
+                "{place}: there is no setting {word}"
+            );
             if word.starts_with("Fanlight") && word.len() > "Fanlight".len() {
                 let word = word.trim_end_matches(".md");
                 assert!(alerts.contains(word), "{place}: there is no alert {word}");

@@ -33,6 +33,7 @@ use crate::shutdown::Shutdown;
 
 mod admission;
 mod authentication;
+mod documented;
 mod draining;
 mod frames;
 mod half_open;
