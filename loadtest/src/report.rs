@@ -1,5 +1,6 @@
 //! What a run found: for the terminal, for a file, and on top of goose's own HTML report.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Report {
     pub target: String,
     pub machine: Machine,
     pub couples: usize,
+    /// Pairs of people who link and part.
+    pub guests: usize,
     pub run_time: Duration,
     pub pace: Duration,
     pub limits: Limits,
@@ -37,7 +40,7 @@ pub fn text(report: &Report) -> String {
 }
 
 fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
-    let Report { target, machine, couples, run_time, pace, limits, restarted, .. } = report;
+    let Report { target, machine, couples, guests, run_time, pace, limits, restarted, .. } = report;
     let verdict = &report.verdict;
     writeln!(text, "# Load test: {}\n", if verdict.passed() { "passed" } else { "FAILED" })?;
     for complaint in &verdict.complaints {
@@ -55,7 +58,7 @@ fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "* Load: {couples} couples for {} s; one that changes lights does so every {} ms",
+        "* Load: {couples} couples for {} s (those that change lights do so every {} ms), and {guests} pairs who link and part",
         run_time.as_secs(),
         pace.as_millis()
     )?;
@@ -128,12 +131,16 @@ fn around(text: &mut String, report: &Report) -> std::fmt::Result {
     table(text, "Connections that the server ended, by close code", &counts.closes)?;
     table(text, "Handshakes refused, by status (0: no answer)", &counts.refused)?;
     if counts.unreported > 0 {
-        writeln!(text, "* Measurements that goose's tables lack, and these have: {}", counts.unreported)?;
+        writeln!(
+            text,
+            "* Measurements after goose's users had ended, which its own tables lack: {}",
+            counts.unreported
+        )?;
     }
     writeln!(text)
 }
 
-fn table(text: &mut String, title: &str, by_code: &std::collections::BTreeMap<u16, u64>) -> std::fmt::Result {
+fn table(text: &mut String, title: &str, by_code: &BTreeMap<u16, u64>) -> std::fmt::Result {
     let cells: Vec<String> = by_code.iter().map(|(code, count)| format!("{code}: {count}")).collect();
     writeln!(text, "* {title}: {}", if cells.is_empty() { "none".to_owned() } else { cells.join(", ") })
 }

@@ -15,7 +15,7 @@ use crate::rolling::restart_all;
 use crate::scenarios;
 use crate::stage::{Private, Stage};
 use crate::truth::{self, Ending};
-use crate::verdict::{Limits, Pushes, compare, judge};
+use crate::verdict::{Changes, Limits, Pushes, compare, judge};
 use crate::world::World;
 
 /// Runs, and leaves goose's own reports where `--report-file` says.
@@ -62,14 +62,20 @@ async fn on(stage: &mut Stage, options: &Options) -> anyhow::Result<Report> {
         None => Vec::new(),
     };
     let couples = world.couples.lock().clone();
-    let changes = compare(&couples, pushes.as_ref().map(|pushes| (pushes, recalled_at)), &world.tally);
+    let seen = pushes.as_ref().map(|pushes| (pushes, recalled_at));
+    let mut changes = Changes::default();
+    for couple in &couples {
+        let tokens = [0, 1].map(|side: usize| couple.people[side].fcm_token.as_str());
+        changes += compare((&couple.index.to_string(), &couple.ledger.lock()), tokens, seen, &world.tally);
+    }
     let limits = Limits { p99_ms: options.p99_ms, errors_percent: options.errors_percent };
     let mut verdict = judge(changes, world.tally.take(), requests(&metrics), limits);
     verdict.complaints.extend(broken);
     Ok(Report {
         target: stage.title(),
         machine: Machine::this(),
-        couples: couples.len(),
+        couples: options.users()?,
+        guests: couples.len().saturating_sub(options.users()?),
         run_time,
         pace,
         limits,

@@ -118,7 +118,7 @@ pub struct Counts {
     pub closes: BTreeMap<u16, u64>,
     /// Handshakes that were refused, by HTTP status; 0 without an answer.
     pub refused: BTreeMap<u16, u64>,
-    /// Measurements that goose's report lacks: its queue was full.
+    /// Measurements that goose did not take: its user had ended, or the queue was full.
     pub unreported: u64,
 }
 

@@ -1,13 +1,13 @@
 //! Judges a run: what was answered against what came, and the limits.
 
 use std::collections::HashMap;
+use std::ops::AddAssign;
 
 use anyhow::ensure;
 use fanlight::dev::fcm::Entry;
 use hdrhistogram::Histogram;
 
-use crate::couple::Couple;
-use crate::ledger::{Answer, Arrival, Change, Topic};
+use crate::ledger::{Answer, Arrival, Change, Ledger, Topic};
 use crate::tally::{Counts, Fault, Span, Tally};
 
 /// What the fake FCM keeps; beyond it, it forgets.
@@ -77,24 +77,25 @@ impl Pushes {
     }
 }
 
-/// Compares every couple's ledger with what came; `pushes` holds those up to the recall, if anybody saw them.
-pub fn compare(couples: &[impl AsRef<Couple>], pushes: Option<(&Pushes, i64)>, tally: &Tally) -> Changes {
+/// Compares what a couple has changed with what came; `pushes` holds those up to the recall (epoch ms), if anybody
+/// saw them.
+pub fn compare(
+    (couple, ledger): (&str, &Ledger),
+    fcm_tokens: [&str; 2],
+    pushes: Option<(&Pushes, i64)>,
+    tally: &Tally,
+) -> Changes {
     let mut changes = Changes::default();
-    for couple in couples.iter().map(AsRef::as_ref) {
-        let ledger = couple.ledger.lock();
-        for topic in Topic::ALL {
-            for (number, change) in ledger.changes(topic).iter().enumerate() {
-                changes.count(topic, change);
-                let name = || format!("couple {}: {topic:?} {number} of side {}", couple.index, change.actor);
-                check(change, tally, &name);
-                let Some((pushes, recalled_at)) = pushes else { continue };
-                let partner = 1 - change.actor;
-                let token = &couple.people[partner].fcm_token;
-                if let Some(Arrival::Recalled(seq)) = change.seen[partner]
-                    && !pushes.cover(token, seq, recalled_at)
-                {
-                    tally.fault(Fault::NotWoken, || format!("{}, seq {seq}", name()));
-                }
+    for topic in Topic::ALL {
+        for (number, change) in ledger.changes(topic).iter().enumerate() {
+            changes.count(topic, change);
+            let name = || format!("couple {couple}: {topic:?} {number} of side {}", change.actor);
+            check(change, tally, &name);
+            let partner = 1 - change.actor;
+            if let (Some(Arrival::Recalled(seq)), Some((pushes, by))) = (change.seen[partner], pushes)
+                && !pushes.cover(fcm_tokens[partner], seq, by)
+            {
+                tally.fault(Fault::NotWoken, || format!("{}, seq {seq}", name()));
             }
         }
     }
@@ -110,6 +111,16 @@ fn check(change: &Change, tally: &Tally, name: &impl Fn() -> String) {
             }
             _ => {}
         }
+    }
+}
+
+impl AddAssign for Changes {
+    fn add_assign(&mut self, other: Self) {
+        self.done += other.done;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.placed += other.placed;
+        self.crossed += other.crossed;
     }
 }
 
@@ -172,4 +183,103 @@ pub fn millis(micros: u64) -> String {
 /// The quantiles of a line of the report.
 pub fn quantiles(histogram: &Histogram<u64>) -> [u64; 5] {
     [0.5, 0.9, 0.99, 0.999, 1.0].map(|quantile| histogram.value_at_quantile(quantile))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { p99_ms: 100, errors_percent: 1.0 };
+
+    /// One change of side 0 that was answered well and that both have seen.
+    fn good() -> Ledger {
+        let mut ledger = changed(Answer::Done);
+        for side in 0..2 {
+            ledger.arrived(Topic::Status, 0, side, Arrival::Shown, Some("node-1")).unwrap();
+        }
+        ledger
+    }
+
+    fn changed(answer: Answer) -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.begin(Topic::Status, 0, Instant::now());
+        ledger.answered(Topic::Status, 0, answer, Some("node-2".to_owned()));
+        ledger
+    }
+
+    fn pushed(seq: i64, at: i64, outcome: &str) -> Pushes {
+        let message = json!({"data": {"seq": seq.to_string()}});
+        let entry = Entry { at, token: "b".to_owned(), message, attempt: 1, outcome: outcome.to_owned() };
+        Pushes::of(vec![entry]).unwrap()
+    }
+
+    fn found(ledger: &Ledger, pushes: &Pushes) -> Vec<Fault> {
+        let tally = Tally::default();
+        compare(("0", ledger), ["a", "b"], Some((pushes, 1_000)), &tally);
+        tally.take().faults.into_keys().collect()
+    }
+
+    #[test]
+    fn a_good_run_is_well_and_says_where_its_changes_went() {
+        let tally = Tally::default();
+        let changes = compare(("0", &good()), ["a", "b"], None, &tally);
+        assert_eq!(changes, Changes { done: 1, placed: 1, crossed: 1, ..Changes::default() });
+        let verdict = judge(changes, tally.take(), [100, 1], LIMITS);
+        assert!(verdict.passed(), "{verdict:?}");
+    }
+
+    #[test]
+    fn what_was_answered_and_never_came_is_lost() {
+        assert_eq!(found(&changed(Answer::Done), &Pushes::default()), [Fault::Lost]);
+        assert_eq!(found(&changed(Answer::Unknown), &Pushes::default()), []);
+    }
+
+    #[test]
+    fn what_was_refused_and_came_is_a_phantom() {
+        let mut ledger = good();
+        ledger.answered(Topic::Status, 0, Answer::Refused, None);
+        assert_eq!(found(&ledger, &Pushes::default()), [Fault::Phantom]);
+    }
+
+    #[test]
+    fn who_was_called_back_must_have_been_pushed_before() {
+        let mut ledger = changed(Answer::Done);
+        ledger.arrived(Topic::Status, 0, 0, Arrival::Shown, None).unwrap();
+        ledger.arrived(Topic::Status, 0, 1, Arrival::Recalled(7), None).unwrap();
+        assert_eq!(found(&ledger, &pushed(7, 900, "accepted")), []);
+        // A later one covers it.
+        assert_eq!(found(&ledger, &pushed(9, 900, "accepted")), []);
+        for not_enough in
+            [pushed(6, 900, "accepted"), pushed(7, 1_100, "accepted"), pushed(7, 900, "UNREGISTERED")]
+        {
+            assert_eq!(found(&ledger, &not_enough), [Fault::NotWoken]);
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_slow_fails_often_or_does_nothing_does_not_pass() {
+        let tally = Tally::default();
+        tally.time(Span::Delivery, Duration::from_millis(200));
+        let done = Changes { done: 1, ..Changes::default() };
+        assert_eq!(judge(done, tally.take(), [100, 1], LIMITS).complaints.len(), 1);
+        assert_eq!(judge(done, tally.take(), [100, 2], LIMITS).complaints.len(), 1);
+        assert_eq!(judge(Changes::default(), tally.take(), [0, 0], LIMITS).complaints.len(), 1);
+        let unknown = Changes { unknown: 1, ..Changes::default() };
+        assert_eq!(judge(unknown, tally.take(), [100, 0], LIMITS).complaints.len(), 1);
+    }
+
+    #[test]
+    fn each_fault_fails_the_run() {
+        for fault in Fault::ALL {
+            let tally = Tally::default();
+            tally.fault(fault, String::new);
+            let done = Changes { done: 1, ..Changes::default() };
+            assert!(!judge(done, tally.take(), [1, 0], LIMITS).passed(), "{fault:?}");
+        }
+    }
 }
