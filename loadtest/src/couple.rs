@@ -19,7 +19,7 @@ const SAMPLES_MAX: usize = 4_096;
 const POLL: Duration = Duration::from_millis(50);
 /// How often the second phone connects anew to land on another node than the first.
 const PLACINGS_MAX: usize = 8;
-const PLACED_WITHIN: Duration = Duration::from_secs(10);
+const PLACED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
@@ -200,9 +200,11 @@ impl Couple {
         }
     }
 
-    /// Hands a measurement to goose. Returns whether there was room for it.
-    pub fn report(&self, sample: Sample) -> bool {
-        self.samples.try_send(sample).is_ok()
+    /// Hands a measurement to goose, if its user still takes them.
+    pub fn report(&self, world: &World, sample: Sample) {
+        if self.samples.try_send(sample).is_err() {
+            world.tally.count(|counts| counts.unreported += 1);
+        }
     }
 
     /// Waits until all that was changed is answered and has been seen by who is there, at most `limit`.

@@ -87,9 +87,7 @@ impl Inbox {
             _ => (Span::Delivery, "delivery"),
         };
         self.world.tally.time(span, took);
-        if !self.couple.report(Sample { method: "WS", name, took, status: None, error: None }) {
-            self.world.tally.count(|counts| counts.unreported += 1);
-        }
+        self.couple.report(&self.world, Sample { method: "WS", name, took, status: None, error: None });
     }
 
     fn fault(&self, fault: Fault, seq: i64, event: &Event) {

@@ -23,6 +23,7 @@ use crate::options::Options;
 mod couple;
 mod drain;
 mod frame;
+mod handshake;
 mod inbox;
 mod ledger;
 mod machine;

@@ -8,23 +8,19 @@ use std::time::Duration;
 
 use fanlight::domain::random::jitter;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::couple::{Couple, Handle, Orders, Presence, Sample};
 use crate::frame::Frame;
+use crate::handshake::{self, Hello, Refusal, Stream};
 use crate::inbox::{Inbox, Since};
 use crate::ledger::Side;
 use crate::sight::Sight;
 use crate::tally::{Fault, Span};
 use crate::world::World;
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A server that says nothing for so long, not even a ping, has gone without a word.
@@ -33,8 +29,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const ACK_AFTER: Duration = Duration::from_millis(50);
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 const NO_CLOSE_FRAME: u16 = 1006;
-
-type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub struct Phone {
     world: Arc<World>,
@@ -74,24 +68,25 @@ impl Phone {
     pub async fn run(mut self) {
         let mut failures: u32 = 0;
         let mut chosen = true;
+        let mut trying_since = None;
         loop {
             let orders = *self.orders.borrow_and_update();
             match orders.presence {
                 Presence::Over => return,
                 Presence::Away(until) => {
                     self.stay_away(until).await;
-                    chosen = true;
+                    (chosen, trying_since) = (true, None);
                     continue;
                 }
                 Presence::Here => {}
             }
-            let begun = Instant::now();
+            let begun = *trying_since.get_or_insert_with(Instant::now);
             if chosen {
                 self.back_since = Some(begun);
             }
             let pause = match self.connect(orders.forgotten).await {
                 Ok(stream) => {
-                    failures = 0;
+                    (failures, trying_since) = (0, None);
                     let end = self.converse(stream, begun, orders).await;
                     self.handle().place.send_modify(|place| place.turns += 1);
                     chosen = matches!(end, End::Chosen);
@@ -137,17 +132,6 @@ impl Phone {
         let _either = timeout(pause, over).await;
     }
 
-    fn request(&self, since: i64) -> tungstenite::Result<Request> {
-        let url = format!("{}/ws?deviceId=phone&since={since}", self.world.url.replacen("http", "ws", 1));
-        let mut request = url.into_client_request()?;
-        let bearer = format!("Bearer {}", self.couple.people[self.side].token);
-        request.headers_mut().insert("authorization", bearer.parse()?);
-        if self.says_ack() {
-            request.headers_mut().insert("sec-websocket-protocol", "fanlight.v1".parse()?);
-        }
-        Ok(request)
-    }
-
     fn says_ack(&self) -> bool {
         self.side == 1
     }
@@ -156,16 +140,12 @@ impl Phone {
     async fn connect(&mut self, forgotten: i64) -> Result<Stream, Duration> {
         let since = self.sight.since(forgotten);
         let begun = Instant::now();
-        let connecting = async {
-            let request = self.request(since)?;
-            tokio_tungstenite::connect_async(request).await
-        };
-        let opened = timeout(CONNECT_WITHIN, connecting).await;
+        let token = &self.couple.people[self.side].token;
+        let hello = Hello { url: &self.world.url, token, since, says_ack: self.says_ack() };
+        let opened = handshake::open(hello).await;
         let took = begun.elapsed();
-        let (status, retry_after, error) = match opened {
-            Ok(Ok((stream, response))) => {
-                let node = response.headers().get("x-served-by").and_then(|node| node.to_str().ok());
-                let node = node.map(str::to_owned);
+        match opened {
+            Ok((stream, node)) => {
                 self.sight.connected(since);
                 self.world.tally.time(Span::Connect, took);
                 self.report("connect", took, Some(101), None);
@@ -179,23 +159,17 @@ impl Phone {
                     orders.forgotten = 0;
                     false
                 });
-                return Ok(stream);
+                Ok(stream)
             }
-            Ok(Err(tungstenite::Error::Http(response))) => {
-                let after = response.headers().get("retry-after").and_then(|after| after.to_str().ok());
-                let after = after.and_then(|after| after.parse().ok()).unwrap_or(0);
-                let status = response.status().as_u16();
-                (status, Duration::from_secs(after).min(BACKOFF_MAX), format!("refused: {status}"))
+            Err(Refusal { status, retry_after, error }) => {
+                self.world.tally.count(|counts| *counts.refused.entry(status).or_default() += 1);
+                self.report("connect", took, (status > 0).then_some(status), Some(error));
+                Err(retry_after.min(BACKOFF_MAX))
             }
-            Ok(Err(error)) => (0, Duration::ZERO, error.to_string()),
-            Err(_) => (0, Duration::ZERO, "no answer in time".to_owned()),
-        };
-        self.world.tally.count(|counts| *counts.refused.entry(status).or_default() += 1);
-        self.report("connect", took, (status > 0).then_some(status), Some(error));
-        Err(retry_after)
+        }
     }
 
-    /// Reads until the end of the connection, which was begun at `begun` under these orders.
+    /// Reads until the end of the connection, which was first tried at `begun` and opened under these orders.
     async fn converse(&mut self, mut stream: Stream, begun: Instant, first: Orders) -> End {
         let since = Since { back_at: self.back_since, recalled: first.recalled };
         // The answer comes when all that was missed is through.
@@ -274,8 +248,6 @@ impl Phone {
     }
 
     fn report(&self, name: &'static str, took: Duration, status: Option<u16>, error: Option<String>) {
-        if !self.couple.report(Sample { method: "WS", name, took, status, error }) {
-            self.world.tally.count(|counts| counts.unreported += 1);
-        }
+        self.couple.report(&self.world, Sample { method: "WS", name, took, status, error });
     }
 }

@@ -1,6 +1,7 @@
 //! One run: a stage, its people, the load, the drain, the verdict.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -71,6 +72,10 @@ async fn on(stage: &mut Stage, options: &Options) -> anyhow::Result<Report> {
     let limits = Limits { p99_ms: options.p99_ms, errors_percent: options.errors_percent };
     let mut verdict = judge(changes, world.tally.take(), requests(&metrics), limits);
     verdict.complaints.extend(broken);
+    let begun = world.users_begun.load(Ordering::Relaxed);
+    if begun != options.users()? {
+        verdict.complaints.push(format!("{begun} of {} couples have begun", options.users()?));
+    }
     Ok(Report {
         target: stage.title(),
         machine: Machine::this(),

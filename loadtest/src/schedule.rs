@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::couple::{Couple, Sample};
+use crate::handshake::node_of;
 use crate::ledger::{Answer, Side, Topic, duration_of};
 use crate::tally::{Fault, Span};
 use crate::world::World;
@@ -52,9 +53,7 @@ fn begin(world: &Arc<World>, couple: &Arc<Couple>, actor: Side, status: &'static
         let took = due.elapsed();
         world.tally.time(Span::Answer, took);
         let Answered { status, error, .. } = answered;
-        if !couple.report(Sample { method: "PATCH", name: "/status", took, status, error }) {
-            world.tally.count(|counts| counts.unreported += 1);
-        }
+        couple.report(&world, Sample { method: "PATCH", name: "/status", took, status, error });
         drop(permit);
     });
 }
@@ -71,8 +70,7 @@ impl From<reqwest::Result<reqwest::Response>> for Answered {
     fn from(sent: reqwest::Result<reqwest::Response>) -> Self {
         match sent {
             Ok(response) => {
-                let node = response.headers().get("x-served-by").and_then(|node| node.to_str().ok());
-                let (node, status) = (node.map(str::to_owned), response.status());
+                let (node, status) = (node_of(response.headers()), response.status());
                 let answer = match status {
                     status if status.is_success() => Answer::Done,
                     status if status.is_client_error() => Answer::Refused,

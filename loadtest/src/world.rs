@@ -1,7 +1,7 @@
 //! What everybody in a run shares.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use fanlight::domain::clock::{Clock as _, SystemClock};
@@ -16,6 +16,8 @@ use crate::tally::Tally;
 
 /// Changes on their way; one more is not sent, and that fails the run.
 const IN_FLIGHT_MAX: usize = 2_048;
+/// Shorter than the load balancer waits for the next request: it must not hang up on one that is on its way.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
 pub struct World {
@@ -23,7 +25,7 @@ pub struct World {
     pub run: i64,
     /// Where the load balancer is, without a slash at the end.
     pub url: String,
-    /// Makes the changes. The other requests are goose's.
+    /// For all requests: those on schedule are ours, the others goose's.
     pub http: reqwest::Client,
     pub tally: Tally,
     pub roster: Roster,
@@ -36,7 +38,10 @@ pub struct World {
     /// Phones, schedules and requests.
     pub tasks: Shutdown,
     pub couples: Mutex<Vec<Arc<Couple>>>,
+    /// Also the pairs who link and part.
     pub couples_begun: AtomicU64,
+    /// Users whose phones are all connected.
+    pub users_begun: AtomicUsize,
 }
 
 impl World {
@@ -44,7 +49,11 @@ impl World {
         Ok(Self {
             run: SystemClock.now().timestamp_millis(),
             url,
-            http: reqwest::Client::builder().timeout(ANSWERED_WITHIN).no_proxy().build()?,
+            http: reqwest::Client::builder()
+                .timeout(ANSWERED_WITHIN)
+                .pool_idle_timeout(IDLE_MAX)
+                .no_proxy()
+                .build()?,
             tally: Tally::default(),
             roster,
             pace,
@@ -54,6 +63,7 @@ impl World {
             tasks: Shutdown::new(),
             couples: Mutex::default(),
             couples_begun: AtomicU64::new(0),
+            users_begun: AtomicUsize::new(0),
         })
     }
 }

@@ -29,7 +29,7 @@ fn a_short_day_on_two_nodes_loses_nothing() {
     let said = said(&output);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("| lost | 0 |") && said.contains("| duplicates | 0 |"), "{said}");
-    assert!(!said.contains("| due → partner's frame | 0 |"), "{said}");
+    assert!(said.contains("| due → partner's frame | "), "{said}");
     // Goose's report has ours on top, and what its own tables say of sockets.
     assert!(html.contains("# Load test: passed") && html.contains("delivery"), "{html}");
 }

@@ -42,7 +42,7 @@ pub fn day(scenario: Scenario) -> Result<Scenario, GooseError> {
         .register_transaction(transaction!(refresh).set_name("refresh").set_weight(2)?)
         .register_transaction(transaction!(link_and_part).set_name("link and part"))
         .register_transaction(transaction!(register_phone).set_name("register a phone"))
-        .register_transaction(Transaction::new(away()).set_name("be away").set_weight(2)?))
+        .register_transaction(Transaction::new(away()).set_name("be away")))
 }
 
 fn session(user: &GooseUser) -> Result<Session, Box<TransactionError>> {

@@ -1,7 +1,7 @@
 //! A goose user's couple, from the first connect until all that they changed has arrived.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -78,6 +78,7 @@ async fn begin(world: &Arc<World>, cast: Cast) -> anyhow::Result<Session> {
     if cast != Cast::Rest {
         couple.changes.spawn("schedule", schedule::keep(Arc::clone(world), Arc::clone(&couple)));
     }
+    world.users_begun.fetch_add(1, Ordering::Relaxed);
     Ok(Session {
         world: Arc::clone(world),
         couple,
