@@ -34,7 +34,7 @@ pub struct Person {
 #[derive(Clone, Debug)]
 pub struct Pair {
     pub people: [Person; 2],
-    /// They were linked through the API, so that the first event of both says so.
+    /// They were linked through the API by the second, so that the first event of both says so.
     pub told_of_link: bool,
 }
 
@@ -157,7 +157,7 @@ impl Couple {
     pub fn begin(world: &Arc<World>, pair: Pair, samples: mpsc::Sender<Sample>) -> Arc<Self> {
         let mut ledger = Ledger::default();
         if pair.told_of_link {
-            let number = ledger.begin(Topic::Linked, 0, Instant::now());
+            let number = ledger.begin(Topic::Linked, 1, Instant::now());
             ledger.answered(Topic::Linked, number, Answer::Done, None);
         }
         let couple = Arc::new(Self {
