@@ -88,7 +88,7 @@ fn lines_without_comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn sources() -> Vec<Source> {
-    let paths = ["src", "tests", "chaos", "fuzz/src", "fuzz/fuzz_targets"]
+    let paths = ["src", "tests", "chaos", "loadtest", "fuzz/src", "fuzz/fuzz_targets"]
         .into_iter()
         .flat_map(|folder| files(folder, "rs"));
     let sources = paths.map(|path| {

@@ -127,3 +127,22 @@ fn what_watches_the_cluster_finds_it() {
     assert_eq!(path, format!("{target}/dashboards"));
     assert_eq!(grafana["environment"]["GF_PATHS_PROVISIONING"], format!("{target}/provisioning"));
 }
+
+#[test]
+fn the_load_test_finds_the_cluster_and_its_accounts_are_let_in() {
+    let compose = compose();
+    let loadtest = &compose["services"]["loadtest"];
+    let command: Vec<&str> =
+        loadtest["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let value = |name: &str| command[command.iter().position(|word| *word == name).unwrap() + 1];
+    assert_eq!(value("--target"), "http://haproxy:8080");
+    assert!(read("deploy/haproxy/haproxy.cfg").contains("bind :8080"));
+    // A couple is two people; one more is registered to see how long tokens live.
+    let accounts = 2 * value("--users").parse::<usize>().unwrap() + 1;
+    let environment = &compose["services"]["node-1"]["environment"];
+    let most = environment["FANLIGHT__ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX"].as_u64().unwrap();
+    assert!(accounts <= usize::try_from(most).unwrap());
+
+    let target = loadtest["build"]["target"].as_str().unwrap();
+    assert!(read("deploy/Dockerfile").contains(&format!(" AS {target}\n")));
+}

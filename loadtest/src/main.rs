@@ -1,0 +1,85 @@
+//! Couples, storms and an ordinary day on a Fanlight cluster, and whether anything was lost.
+//!
+//! Goose runs the users and reports the times; what must never happen is counted here, per phone, by `id` and `seq`,
+//! until everything is settled. Exits 1 when something did, or took longer than it may. `README.md` says how to run
+//! and read it.
+//!
+//! [`run`] is the whole of it: a [`stage`], people from the [`roster`], the [`scenarios`] of couples whose [`phone`]s
+//! follow their [`schedule`]; then the [`drain`], and the [`verdict`] on [`ledger`] and [`tally`].
+
+#![expect(clippy::print_stdout, reason = "this is a command that talks to a person")]
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use fanlight::config::Config;
+use fanlight::serve::{install_crypto, serve};
+
+use crate::options::Options;
+
+mod couple;
+mod drain;
+mod frame;
+mod handshake;
+mod inbox;
+mod ledger;
+mod machine;
+mod options;
+mod phone;
+mod report;
+mod rolling;
+mod roster;
+mod run;
+mod scenarios;
+mod schedule;
+mod sight;
+mod stage;
+mod tally;
+mod truth;
+mod verdict;
+mod world;
+
+/// That of the product: its nodes are this program too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    install_crypto();
+    let done = match node_settings() {
+        Some(settings) => be_a_node(Path::new(&settings)).await,
+        None => run_once(&Options::parse()).await,
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("loadtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The cluster starts its nodes as `serve --config FILE`: this program is `fanlight` too, so that no other one has
+/// to be built, or can be out of date.
+fn node_settings() -> Option<OsString> {
+    let mut arguments = std::env::args_os().skip(1);
+    let is = |found: Option<OsString>, word: &str| found.as_deref() == Some(OsStr::new(word));
+    (is(arguments.next(), "serve") && is(arguments.next(), "--config")).then(|| arguments.next())?
+}
+
+async fn be_a_node(settings: &Path) -> anyhow::Result<ExitCode> {
+    serve(Config::load(Some(settings))?, false).await.context("a node cannot run")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_once(options: &Options) -> anyhow::Result<ExitCode> {
+    options.check()?;
+    let report = Box::pin(run::run(options)).await?;
+    let text = report::text(&report);
+    println!("\n{text}");
+    report::write(options, &text)?;
+    Ok(if report.verdict.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
