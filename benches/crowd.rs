@@ -12,13 +12,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::wire::{PING, TEXT, Wire};
+use crate::wire::{PING, Wire};
 
 /// Connections that are being opened at once.
 const OPENING: usize = 32;
 /// Each has ports for 28,000 connections.
 const SOURCES: usize = 8;
-const COMMAND: &[u8] = br#"{"type":"PING"}"#;
 
 /// A cluster of one node that takes connections as fast as it can; how fast it lets a crowd in is not what is measured.
 pub async fn one_node(env: &[(&str, String)]) -> anyhow::Result<Cluster> {
@@ -76,8 +75,7 @@ async fn converse(server: SocketAddr, index: usize, token: &str, messages: usize
     let mut wire = Wire::connect(server, source).await?;
     wire.open("/ws", token).await?;
     for _ in 0..messages {
-        wire.write(TEXT, COMMAND).await?;
-        wire.text().await?;
+        wire.greet().await?;
     }
     Ok(wire)
 }

@@ -138,6 +138,7 @@ impl Feed {
         for person in &people {
             let mut wire = Wire::connect(address(&node.http())?, Ipv4Addr::LOCALHOST).await?;
             wire.open("/ws", &person.token).await?;
+            wire.greet().await?;
             clients.spawn(listen(wire, Arc::clone(&arrived)));
         }
         let mut redis = connect(cluster).await?;

@@ -36,7 +36,6 @@ const RECEIVE_BUFFER_BYTES: u32 = 4_096;
 const OPENING: usize = 16;
 /// A node and a Postgres that use so little of a second are through with what the change of scene caused.
 const QUIET_US: f64 = 100_000.0;
-const QUIET_WITHIN: Duration = Duration::from_secs(20);
 /// Between two changes of the couples.
 const PACE: Duration = Duration::from_millis(10);
 /// Between two changes of the partners of the thousand.
@@ -51,11 +50,8 @@ enum Scene {
     Stalled,
 }
 
-const SCENES: [(Scene, &str); 3] = [
-    (Scene::Nobody, "nobody else"),
-    (Scene::Reading, "1,000 who read"),
-    (Scene::Stalled, "1,000 who do not"),
-];
+const SCENES: [(Scene, &str); 3] =
+    [(Scene::Nobody, "nobody"), (Scene::Reading, "clients who read"), (Scene::Stalled, "clients who do not")];
 
 pub async fn measure(size: Size) -> anyhow::Result<()> {
     // They must stay for the round.
@@ -115,6 +111,7 @@ fn report(measured: &[Vec<Round>; 3]) {
 
 struct Bench {
     round: Duration,
+    quiet_within: Duration,
     server: SocketAddr,
     node: u32,
     postgres: u32,
@@ -138,7 +135,8 @@ impl Bench {
         let server = address(&node.http())?;
         let (node, postgres) = (node.process.pid(), cluster.postgres.process.pid());
         let round = size.of(Duration::from_secs(20), Duration::from_millis(300));
-        Ok(Self { round, server, node, postgres, readers, readers_partners, actors, partners })
+        let quiet_within = size.of(Duration::from_secs(20), Duration::from_secs(1));
+        Ok(Self { round, quiet_within, server, node, postgres, readers, readers_partners, actors, partners })
     }
 
     async fn round(&self, scene: Scene) -> anyhow::Result<Round> {
@@ -178,7 +176,7 @@ impl Bench {
     }
 
     async fn until_quiet(&self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + QUIET_WITHIN;
+        let deadline = Instant::now() + self.quiet_within;
         loop {
             let before = self.cpu_us()?;
             sleep(Duration::from_secs(1)).await;

@@ -28,7 +28,7 @@ impl Spread {
     pub fn of(rounds: impl Iterator<Item = f64>) -> Self {
         let rounds: Vec<f64> = rounds.collect();
         let [low, median, high] = [0.25, 0.5, 0.75].map(|share| percentile(rounds.iter().copied(), share));
-        Self { median, quartiles: Some([low, high]) }
+        Self { median, quartiles: (rounds.len() > 1).then_some([low, high]) }
     }
 }
 
@@ -51,8 +51,7 @@ impl fmt::Display for Spread {
 /// Three digits, or all before the point.
 pub fn short(value: f64) -> String {
     let decimals = match value.abs() {
-        0.0 => 0,
-        100.0.. => 0,
+        0.0 | 100.0.. => 0,
         10.0.. => 1,
         1.0.. => 2,
         0.001.. => 3,

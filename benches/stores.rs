@@ -31,13 +31,11 @@ pub async fn let_postgres_count(state: &StateDir) -> anyhow::Result<()> {
 
 /// From now on it counts.
 pub async fn track_statements(pool: &PgPool) -> anyhow::Result<()> {
-    sqlx::raw_sql(
-        "CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
-         ALTER SYSTEM SET pg_stat_statements.track = 'top'",
-    )
-    .execute(pool)
-    .await
-    .context("pg_stat_statements comes with Postgres, or in a package named postgresql-contrib")?;
+    sqlx::query("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        .execute(pool)
+        .await
+        .context("pg_stat_statements comes with Postgres, or in a package named postgresql-contrib")?;
+    sqlx::query("ALTER SYSTEM SET pg_stat_statements.track = 'top'").execute(pool).await?;
     sqlx::query("SELECT pg_reload_conf()").execute(pool).await?;
     Ok(())
 }

@@ -87,6 +87,13 @@ impl Wire {
         Ok(())
     }
 
+    /// Sends a message, and waits for the answer; it comes when the server is through with what it does at first.
+    pub async fn greet(&mut self) -> anyhow::Result<()> {
+        self.write(TEXT, br#"{"type":"PING"}"#).await?;
+        self.text().await?;
+        Ok(())
+    }
+
     /// Sends a request and reads the whole answer; returns its head.
     pub async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<String> {
         self.stream.write_all(request).await?;

@@ -98,7 +98,7 @@ fn print(lines: &[(&str, f64)], all: f64, changes: f64) {
 fn function(line: &str) -> Option<(&str, f64)> {
     let (instructions, rest) = line.trim_start().split_once(" (")?;
     let instructions = instructions.replace(',', "").parse().ok()?;
-    let (_, name) = rest.split_once(")")?;
+    let (_, name) = rest.split_once(')')?;
     let name = name.trim();
     let name = name.rsplit_once(" [").map_or(name, |(name, _)| name);
     let name = name.split_once(':').map_or(name, |(_, function)| function);

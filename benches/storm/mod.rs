@@ -65,7 +65,7 @@ pub async fn measure(size: Size) -> anyhow::Result<Vec<Section>> {
     sleep(calm).await;
     calls.stop.store(true, Ordering::Relaxed);
 
-    let (last, lost) = crowd.report_returns(killed);
+    let (last_back, lost) = crowd.report_returns(killed);
     calls.report(&[
         ("before", None, killed),
         ("storm", Some(killed), back),
@@ -80,35 +80,62 @@ pub async fn measure(size: Size) -> anyhow::Result<Vec<Section>> {
     let woken = false_pushes(&cluster, &pool, &crowd).await?;
     drop(tasks);
     cluster.stop().await;
-    let events = count(usize::try_from(events)?);
-    let row = |metric: String, floor: Option<f64>, fanlight: f64, goal| Row {
-        metric,
-        floor: floor.map(Into::into),
-        fanlight: Some(fanlight.into()),
-        goal,
-    };
-    let rows = vec![
-        row(
-            format!("reconnect storm of {lost}, the last is back, s"),
-            Some(count(lost) / pace),
-            last.as_secs_f64(),
-            Goal::TimesFloor(1.3),
-        ),
-        row(
-            format!("pushes to somebody who was there, % of {events} events"),
-            None,
-            count(woken) / events * 100.0,
-            Goal::AtMost(0.1),
-        ),
-        row(format!("clients that lack an event, of {events}"), Some(0.0), count(behind), Goal::AtMost(0.0)),
-    ];
-    let method = format!(
-        "{sockets} sockets on three nodes, {CHANGES_PER_SECOND} status changes a second on two; then the third is killed. Its clients \
-         come back after a random time that grows from half a second with each failure, or as Retry-After says, with `since`. \
-         Floor: as many as were lost, at the pace at which all were opened before. Lost is what a client has not seen in the \
-         end, of all that is in Postgres."
-    );
-    Ok(vec![Section { method, rows }])
+    let events = usize::try_from(events)?;
+    Ok(vec![Outcome { sockets, pace, lost, last_back, events, behind, woken }.section()])
+}
+
+struct Outcome {
+    sockets: usize,
+    /// Sockets per second, when all were opened.
+    pace: f64,
+    /// Connections.
+    lost: usize,
+    last_back: Duration,
+    events: usize,
+    /// Clients that lack one.
+    behind: usize,
+    /// By false pushes.
+    woken: usize,
+}
+
+impl Outcome {
+    fn section(&self) -> Section {
+        let row = |metric: String, floor: Option<f64>, fanlight: f64, goal| Row {
+            metric,
+            floor: floor.map(Into::into),
+            fanlight: Some(fanlight.into()),
+            goal,
+        };
+        let events = self.events;
+        let rows = vec![
+            row(
+                format!("reconnect storm of {}, until the last is back, s", self.lost),
+                Some(count(self.lost) / self.pace),
+                self.last_back.as_secs_f64(),
+                Goal::TimesFloor(1.3),
+            ),
+            row(
+                format!("pushes to somebody who was there, % of {events} events"),
+                None,
+                count(self.woken) / count(events) * 100.0,
+                Goal::AtMost(0.1),
+            ),
+            row(
+                format!("clients that lack an event, of {events}"),
+                Some(0.0),
+                count(self.behind),
+                Goal::AtMost(0.0),
+            ),
+        ];
+        let method = format!(
+            "{} sockets on three nodes, {CHANGES_PER_SECOND} status changes a second on two; then the third is killed. Its \
+             clients come back after a random time that grows from half a second with each failure, or as Retry-After says, \
+             with `since`. Floor: as many as were lost, at the pace at which all were opened before. Who lacks an event has in \
+             the end not seen all that is in Postgres.",
+            self.sockets
+        );
+        Section { method, rows }
+    }
 }
 
 /// Two halves that are linked, everybody with a phone whose token names its owner.
