@@ -141,7 +141,7 @@ impl Plan {
             metric: format!("CPU per idle connection, a ping every {seconds} s, µs/s"),
             floor: Some(floor.cpu_us.into()),
             fanlight: Some(ours.cpu_us.into()),
-            goal: Goal::AtMost(0.3),
+            goal: Goal::TimesFloor(1.5),
         };
         let commands = Row {
             metric: "Redis commands per idle user and second".to_owned(),

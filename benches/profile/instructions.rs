@@ -15,7 +15,7 @@ use crate::Size;
 
 /// Few: a node is some fifty times slower.
 const RATE: f64 = 20.0;
-const FUNCTIONS_SHOWN: usize = 40;
+const SHOWN: usize = 40;
 
 pub async fn instructions(size: Size) -> anyhow::Result<()> {
     require("valgrind", "valgrind")?;
@@ -69,47 +69,45 @@ fn dump(folder: &Path, pid: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn report(name: &str, dump: &Path, changes: f64) -> anyhow::Result<()> {
-    let text = output(Command::new("callgrind_annotate").arg("--threshold=100").arg(dump))?;
+    let text = output(Command::new("callgrind_annotate").args(["--threshold=100", "--auto=no"]).arg(dump))?;
     let functions: Vec<(&str, f64)> = text.lines().filter_map(function).collect();
     let all: f64 = functions.iter().map(|(_, instructions)| instructions).sum();
-    println!(
-        "\nInstructions of {name} per change, its idle work included: {:.0}; in thousands, by crate:\n",
-        all / changes
-    );
-    let mut by_crate: BTreeMap<&str, f64> = BTreeMap::new();
-    for (function, instructions) in &functions {
-        *by_crate.entry(crate_of(function)).or_default() += instructions;
-    }
-    let mut by_crate: Vec<(&str, f64)> = by_crate.into_iter().collect();
-    by_crate.sort_by(|one, other| other.1.total_cmp(&one.1));
-    print(&by_crate, all, changes);
+    println!("\nInstructions of {name} per change, its idle work included: {:.0}.", all / changes);
+    println!("In thousands, by crate:\n");
+    print(functions.iter().map(|(function, instructions)| (crate_of(function), *instructions)), all, changes);
     println!("\nBy function:\n");
-    print(&functions, all, changes);
+    print(functions.iter().copied(), all, changes);
     Ok(())
 }
 
-fn print(lines: &[(&str, f64)], all: f64, changes: f64) {
-    for (name, instructions) in lines.iter().take(FUNCTIONS_SHOWN) {
+/// What is inlined in several places is one function here.
+fn print<'a>(parts: impl Iterator<Item = (&'a str, f64)>, all: f64, changes: f64) {
+    let mut by_name: BTreeMap<&str, f64> = BTreeMap::new();
+    for (name, instructions) in parts {
+        *by_name.entry(name).or_default() += instructions;
+    }
+    let mut lines: Vec<(&str, f64)> = by_name.into_iter().collect();
+    lines.sort_by(|one, other| other.1.total_cmp(&one.1));
+    for (name, instructions) in lines.iter().take(SHOWN) {
         println!("{:>10.1}{:>8.1} %  {name}", instructions / changes / 1_000.0, instructions / all * 100.0);
     }
 }
 
-/// A line of `callgrind_annotate`: `1,234 (5.6%)  file:function [object]`.
+/// A line of `callgrind_annotate`: `1,234 ( 5.6%)  file:function [object]`.
 fn function(line: &str) -> Option<(&str, f64)> {
     let (instructions, rest) = line.trim_start().split_once(" (")?;
     let instructions = instructions.replace(',', "").parse().ok()?;
     let (_, name) = rest.split_once(')')?;
-    let name = name.trim();
-    let name = name.rsplit_once(" [").map_or(name, |(name, _)| name);
-    let name = name.split_once(':').map_or(name, |(_, function)| function);
-    (name != "PROGRAM TOTALS").then_some((name, instructions))
+    let (_, name) = name.split_once(':')?;
+    Some((name.rsplit_once(" [").map_or(name, |(name, _)| name), instructions))
 }
 
-/// `tokio` of `<tokio::io::A as core::B>::c`; what has no path is C.
+/// `tokio` of `<tokio::io::A as core::B>::c`, `core` of `<T as core::B>::c`; what has no path is C.
 fn crate_of(function: &str) -> &str {
     let path = function
         .trim_start_matches(['<', '&', '*', '('])
         .trim_start_matches("mut ")
         .trim_start_matches("dyn ");
-    path.split_once("::").map_or("C", |(first, _)| first)
+    let Some((first, _)) = path.split_once("::") else { return "C" };
+    first.rsplit_once(" as ").map_or(first, |(_, name)| name)
 }
