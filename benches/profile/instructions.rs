@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use fanlight::dev::state::StateDir;
+use tokio::time::sleep;
 
 use super::{NODES, Stage, output, require};
 use crate::Size;
@@ -32,18 +32,21 @@ pub async fn instructions(size: Size) -> anyhow::Result<()> {
     let stage = Stage::set(&binary, env.to_vec(), RATE, length).await?;
     let pids = stage.pids();
     for pid in &pids {
-        output(Command::new("callgrind_control").args(["--zero", pid]))?;
         output(Command::new("callgrind_control").args(["--instr=on", pid]))?;
     }
+    sleep(length).await;
+    let idle = counted(&pids, scratch.path(), 1)?;
     let changes = stage.changes().await?;
-    for (name, pid) in NODES.iter().zip(&pids) {
-        output(Command::new("callgrind_control").args(["--instr=off", pid]))?;
-        output(Command::new("callgrind_control").args(["--dump", pid]))?;
-        report(name, &dump(scratch.path(), pid)?, changes)?;
+    let busy = counted(&pids, scratch.path(), 2)?;
+    for ((name, idle), busy) in NODES.iter().zip(&idle).zip(&busy) {
+        report(name, idle, busy, changes);
     }
     stage.cluster.stop().await;
     Ok(())
 }
+
+/// Instructions by function.
+type Counts = BTreeMap<String, f64>;
 
 /// A program that runs a node under callgrind, which does not count yet.
 fn wrapper(folder: &Path) -> anyhow::Result<PathBuf> {
@@ -58,38 +61,48 @@ fn wrapper(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// The file into which callgrind has written what it counted.
-fn dump(folder: &Path, pid: &str) -> anyhow::Result<PathBuf> {
-    let name = format!("callgrind.{pid}");
-    let files = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-    files
-        .filter(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&name)))
-        .max_by_key(|path| fs::metadata(path).map_or(0, |file| file.len()))
-        .context("callgrind has written nothing")
+/// What callgrind has counted in each node since it wrote that down the last time.
+fn counted(pids: &[String; 2], folder: &Path, part: usize) -> anyhow::Result<Vec<Counts>> {
+    for pid in pids {
+        output(Command::new("callgrind_control").args(["--dump", pid]))?;
+    }
+    let counts = |pid: &String| {
+        let dump = folder.join(format!("callgrind.{pid}.{part}"));
+        let text =
+            output(Command::new("callgrind_annotate").args(["--threshold=100", "--auto=no"]).arg(dump))?;
+        Ok(summed(text.lines().filter_map(function)))
+    };
+    pids.iter().map(counts).collect()
 }
 
-fn report(name: &str, dump: &Path, changes: f64) -> anyhow::Result<()> {
-    let text = output(Command::new("callgrind_annotate").args(["--threshold=100", "--auto=no"]).arg(dump))?;
-    let functions: Vec<(&str, f64)> = text.lines().filter_map(function).collect();
-    let all: f64 = functions.iter().map(|(_, instructions)| instructions).sum();
-    println!("\nInstructions of {name} per change, its idle work included: {:.0}.", all / changes);
-    println!("In thousands, by crate:\n");
-    print(functions.iter().map(|(function, instructions)| (crate_of(function), *instructions)), all, changes);
+fn report(name: &str, idle: &Counts, busy: &Counts, changes: f64) {
+    let each = |(function, instructions): (&String, &f64)| {
+        (function.clone(), (instructions - idle.get(function).unwrap_or(&0.0)) / changes)
+    };
+    let functions: Counts = busy.iter().map(each).collect();
+    let all: f64 = functions.values().sum();
+    println!(
+        "\nInstructions of {name} per change, beyond its idle work: {all:.0}. In thousands, by crate:\n"
+    );
+    print(&summed(functions.iter().map(|(function, instructions)| (crate_of(function), *instructions))), all);
     println!("\nBy function:\n");
-    print(functions.iter().copied(), all, changes);
-    Ok(())
+    print(&functions, all);
 }
 
 /// What is inlined in several places is one function here.
-fn print<'a>(parts: impl Iterator<Item = (&'a str, f64)>, all: f64, changes: f64) {
-    let mut by_name: BTreeMap<&str, f64> = BTreeMap::new();
+fn summed<'a>(parts: impl Iterator<Item = (&'a str, f64)>) -> Counts {
+    let mut counts = Counts::new();
     for (name, instructions) in parts {
-        *by_name.entry(name).or_default() += instructions;
+        *counts.entry(name.to_owned()).or_default() += instructions;
     }
-    let mut lines: Vec<(&str, f64)> = by_name.into_iter().collect();
-    lines.sort_by(|one, other| other.1.total_cmp(&one.1));
-    for (name, instructions) in lines.iter().take(SHOWN) {
-        println!("{:>10.1}{:>8.1} %  {name}", instructions / changes / 1_000.0, instructions / all * 100.0);
+    counts
+}
+
+fn print(counts: &Counts, all: f64) {
+    let mut lines: Vec<(&String, &f64)> = counts.iter().collect();
+    lines.sort_by(|one, other| other.1.total_cmp(one.1));
+    for (name, instructions) in lines.into_iter().take(SHOWN) {
+        println!("{:>10.1}{:>8.1} %  {name}", instructions / 1_000.0, instructions / all * 100.0);
     }
 }
 
