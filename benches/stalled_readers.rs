@@ -5,10 +5,6 @@
 //! nobody. Meanwhile couples on the same node change their lights at fixed times, and a change's time counts from
 //! when it was due until the partner has it; the thousand get an event now and then, too, even when they are not there.
 //! A percentile is that of each round; what is compared are rounds that followed one another.
-//!
-//! `cargo bench --bench stalled_readers`
-
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use fanlight::dev::cluster::{Cluster, ClusterOptions};
+use fanlight::dev::cluster::Cluster;
 use fanlight::dev::people::{self, Person};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parking_lot::Mutex;
@@ -25,27 +21,21 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use uuid::Uuid;
 
-mod cpu;
-mod load;
-mod stage;
+use crate::Size;
+use crate::crowd::one_node;
+use crate::processes::{cpu_us, rss_kib};
+use crate::statistics::{Spread, percentile};
+use crate::wire::{TOKEN_TTL, Wire, address, change};
 
-use cpu::cpu_us;
-use load::{change, percentile};
-use stage::{TOKEN_TTL, Wire, address};
-
-const READERS: usize = 1_000;
 const COUPLES: usize = 20;
 /// What waits for each reader; together more than a socket's buffers hold.
 const EVENTS: i32 = 40;
 const EVENT_BYTES: i32 = 4_000;
 const RECEIVE_BUFFER_BYTES: u32 = 4_096;
-const ROUNDS: usize = 6;
-const ROUND: Duration = Duration::from_secs(20);
 /// Connections that are being opened at once.
 const OPENING: usize = 16;
 /// A node and a Postgres that use so little of a second are through with what the change of scene caused.
 const QUIET_US: f64 = 100_000.0;
-const QUIET_WITHIN: Duration = Duration::from_secs(20);
 /// Between two changes of the couples.
 const PACE: Duration = Duration::from_millis(10);
 /// Between two changes of the partners of the thousand.
@@ -60,34 +50,21 @@ enum Scene {
     Stalled,
 }
 
-const SCENES: [(Scene, &str); 3] = [
-    (Scene::Nobody, "nobody else"),
-    (Scene::Reading, "1,000 who read"),
-    (Scene::Stalled, "1,000 who do not"),
-];
+const SCENES: [(Scene, &str); 3] =
+    [(Scene::Nobody, "nobody"), (Scene::Reading, "clients who read"), (Scene::Stalled, "clients who do not")];
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    rlimit::increase_nofile_limit(u64::MAX)?;
-    // They must stay for the round, and come as fast as they can.
-    let env = [
-        ("WRITE_TIMEOUT_MS", "600000"),
-        ("HANDSHAKES_PER_SECOND", "100000"),
-        ("HANDSHAKES_BURST", "100000"),
-        ("BEGINNING_MAX", "100000"),
-    ]
-    .map(|(name, value)| (format!("FANLIGHT__SOCKETS__{name}"), value.to_owned()));
-    let binary = env!("CARGO_BIN_EXE_fanlight");
-    let options = ClusterOptions { nodes: 1, env: env.into(), ..ClusterOptions::scratch(binary) };
-    let cluster = Cluster::start(options).await?;
+pub async fn measure(size: Size) -> anyhow::Result<()> {
+    // They must stay for the round.
+    let cluster = one_node(&[("SOCKETS__WRITE_TIMEOUT_MS", "600000".to_owned())]).await?;
     let pool = PgPool::connect(&cluster.postgres_url()).await?;
-    let bench = Bench::prepare(&cluster, &pool).await?;
+    let bench = Bench::prepare(&cluster, &pool, size).await?;
 
     let mut measured = SCENES.map(|_| Vec::new());
-    for turn in 1..=ROUNDS {
+    let turns = size.of(6, 1);
+    for turn in 1..=turns {
         for ((scene, name), rounds) in SCENES.iter().zip(&mut measured) {
             let round = bench.round(*scene).await?;
-            println!("{turn}/{ROUNDS} {name}: p50 {:.2} ms, p99 {:.2} ms", round.p50, round.p99);
+            println!("{turn}/{turns} {name}: p50 {:.2} ms, p99 {:.2} ms", round.p50, round.p99);
             rounds.push(round);
         }
     }
@@ -109,9 +86,8 @@ struct Round {
 
 fn report(measured: &[Vec<Round>; 3]) {
     println!(
-        "\n{COUPLES} couples, a change every {PACE:?}, beside the thousand on one node; medians of {ROUNDS} rounds of {} s,\n\
-         in brackets their quartiles:\n",
-        ROUND.as_secs()
+        "\n{COUPLES} couples, a change every {PACE:?}, beside the thousand on one node; medians of the rounds,\n\
+         in brackets their quartiles:\n"
     );
     println!(
         "{:<20}{:>10}{:>24}{:>24}{:>12}{:>16}{:>10}",
@@ -120,12 +96,12 @@ fn report(measured: &[Vec<Round>; 3]) {
     let [_, reading, _] = measured;
     for ((_, name), rounds) in SCENES.iter().zip(measured) {
         let of = |value: &dyn Fn(&Round) -> f64| percentile(rounds.iter().map(value), 0.5);
-        let ratio = || rounds.iter().zip(reading).map(|(round, reading)| round.p99 / reading.p99);
+        let ratio = rounds.iter().zip(reading).map(|(round, reading)| round.p99 / reading.p99);
         println!(
             "{name:<20}{:>10.2}{:>24}{:>24}{:>12.0}{:>16.0}{:>10.1}",
             of(&|round| round.p50),
-            spread(|| rounds.iter().map(|round| round.p99)),
-            spread(ratio),
+            Spread::of(rounds.iter().map(|round| round.p99)).to_string(),
+            Spread::of(ratio).to_string(),
             of(&|round| round.node_cpu),
             of(&|round| round.postgres_cpu),
             of(&|round| round.rss_mib),
@@ -133,13 +109,9 @@ fn report(measured: &[Vec<Round>; 3]) {
     }
 }
 
-/// The median and the quartiles.
-fn spread<I: Iterator<Item = f64>>(values: impl Fn() -> I) -> String {
-    let [low, median, high] = [0.25, 0.5, 0.75].map(|share| percentile(values(), share));
-    format!("{median:.2} ({low:.2}–{high:.2})")
-}
-
 struct Bench {
+    round: Duration,
+    quiet_within: Duration,
     server: SocketAddr,
     node: u32,
     postgres: u32,
@@ -150,9 +122,10 @@ struct Bench {
 }
 
 impl Bench {
-    async fn prepare(cluster: &Cluster, pool: &PgPool) -> anyhow::Result<Self> {
-        let readers = people::people(cluster, pool, READERS, TOKEN_TTL).await?;
-        let readers_partners = people::people(cluster, pool, READERS, TOKEN_TTL).await?;
+    async fn prepare(cluster: &Cluster, pool: &PgPool, size: Size) -> anyhow::Result<Self> {
+        let count = size.of(1_000, 20);
+        let readers = people::people(cluster, pool, count, TOKEN_TTL).await?;
+        let readers_partners = people::people(cluster, pool, count, TOKEN_TTL).await?;
         let actors = people::people(cluster, pool, COUPLES, TOKEN_TTL).await?;
         let partners = people::people(cluster, pool, COUPLES, TOKEN_TTL).await?;
         people::link(pool, &readers_partners, &readers).await?;
@@ -161,7 +134,9 @@ impl Bench {
         let node = &cluster.nodes[0];
         let server = address(&node.http())?;
         let (node, postgres) = (node.process.pid(), cluster.postgres.process.pid());
-        Ok(Self { server, node, postgres, readers, readers_partners, actors, partners })
+        let round = size.of(Duration::from_secs(20), Duration::from_millis(300));
+        let quiet_within = size.of(Duration::from_secs(20), Duration::from_secs(1));
+        Ok(Self { round, quiet_within, server, node, postgres, readers, readers_partners, actors, partners })
     }
 
     async fn round(&self, scene: Scene) -> anyhow::Result<Round> {
@@ -186,7 +161,7 @@ impl Bench {
             arrived = measuring => arrived?,
         };
         let (after, seconds) = (self.cpu_us()?, started.elapsed().as_secs_f64());
-        let rss_mib = rss_mib(self.node)?;
+        let rss_mib = rss_kib(self.node)? / 1024.0;
         drop((crowd, stalled));
         self.until_quiet().await?;
         let [node_cpu, postgres_cpu] =
@@ -201,7 +176,7 @@ impl Bench {
     }
 
     async fn until_quiet(&self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + QUIET_WITHIN;
+        let deadline = Instant::now() + self.quiet_within;
         loop {
             let before = self.cpu_us()?;
             sleep(Duration::from_secs(1)).await;
@@ -239,7 +214,7 @@ impl Bench {
             for turn in 0_u32.. {
                 let position = turn as usize * READER_LANES + lane;
                 sleep_until((started + READER_PACE * u32::try_from(position)?).into()).await;
-                let actor = &self.readers_partners[position % READERS];
+                let actor = &self.readers_partners[position % self.readers_partners.len()];
                 let head = wire.exchange(&change(actor, ["BUSY", "AVAILABLE"][turn as usize % 2])).await?;
                 ensure!(head.starts_with("HTTP/1.1 200"), "answered: {head}");
             }
@@ -276,7 +251,7 @@ impl Bench {
             let mut wire = Wire::connect(self.server, Ipv4Addr::LOCALHOST).await?;
             for turn in 0_u32.. {
                 let due = started + PACE * u32::try_from(turn as usize * COUPLES + lane)?;
-                if due >= started + ROUND {
+                if due >= started + self.round {
                     return anyhow::Ok(());
                 }
                 sleep_until(due.into()).await;
@@ -321,11 +296,4 @@ async fn leave_events(pool: &PgPool, readers: &[Person]) -> anyhow::Result<()> {
     .await?;
     sqlx::query("ANALYZE").execute(pool).await?;
     Ok(())
-}
-
-/// The process's own memory; what it shares with the file cache is not counted.
-fn rss_mib(pid: u32) -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("RssAnon")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }

@@ -232,7 +232,7 @@ pub(super) fn children_of(parent: u32) -> anyhow::Result<Vec<u32>> {
 ///
 /// # Errors
 /// When the shell cannot be run.
-pub(super) fn send(signal: Signal, target: &str) -> anyhow::Result<bool> {
+pub fn send(signal: Signal, target: &str) -> anyhow::Result<bool> {
     // The shell's own `kill`: a machine need not have the program.
     let sent = Command::new("sh")
         .args(["-c", "kill -s \"$1\" -- \"$2\"", "kill", signal.name(), target])

@@ -17,7 +17,7 @@ mod contract;
 mod failures;
 mod memory;
 mod redis;
-pub(crate) mod wire;
+pub mod wire;
 
 pub use memory::{MemoryBroker, MemoryBus};
 pub use redis::RedisBroker;

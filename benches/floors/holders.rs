@@ -1,4 +1,4 @@
-//! Servers that only hold sockets and answer messages: what Fanlight's memory is compared with.
+//! Servers that only hold sockets and answer messages: what an idle connection of Fanlight is compared with.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -15,17 +15,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-const FLOOR: &str = "--floor";
-const STOCK: &str = "--stock-fastwebsockets";
-pub const KINDS: [&str; 2] = [FLOOR, STOCK];
+/// A task and a socket for each connection.
+pub const BARE: &str = "--bare-holder";
+/// `fastwebsockets` behind hyper.
+pub const STOCK: &str = "--stock-holder";
 
-/// Which of the servers this process is, if it is one.
-pub fn kind() -> Option<String> {
-    std::env::args().nth(1).filter(|kind| KINDS.contains(&kind.as_str()))
-}
-
-/// Runs it until it is killed.
-pub async fn serve(kind: String) -> anyhow::Result<()> {
+pub async fn serve(kind: &str) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     rlimit::increase_nofile_limit(u64::MAX)?;
     println!("{}", listener.local_addr()?);
@@ -33,7 +28,7 @@ pub async fn serve(kind: String) -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        if kind == FLOOR {
+        if kind == BARE {
             connections.spawn(hold(stream));
         } else {
             connections.spawn(hold_stock(stream));
@@ -41,7 +36,7 @@ pub async fn serve(kind: String) -> anyhow::Result<()> {
     }
 }
 
-/// A task and a socket. What comes is read into the stack, when it comes.
+/// What comes is read into the stack, when it comes, and answered; a ping too.
 async fn hold(mut stream: TcpStream) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,9 +1,7 @@
 //! The least that telling a partner can cost: one `UPDATE`, one `PUBLISH`, one send, and nothing around them.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -18,39 +16,33 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::COUPLES;
+use crate::processes::Running;
+use crate::status_path::COUPLES;
 
-const CHANNEL: &str = "floor";
-/// About what a partner is sent of a status change.
-const EVENT: [u8; 220] = [b'.'; 220];
+pub const CHANNEL: &str = "floor";
+const TEXT_BYTES: u8 = 220;
 const REQUEST_END: &[u8] = b"\r\n\r\n";
-const PUBLISHER: &str = "--floor-publisher";
-const SUBSCRIBER: &str = "--floor-subscriber";
+pub const PUBLISHER: &str = "--publisher";
+pub const SUBSCRIBER: &str = "--subscriber";
 
-/// The floor's servers: one subscriber in this process, and a publisher and a subscriber of their own.
+/// The servers of a status change: one subscriber in this process, and a publisher and a subscriber of their own.
 pub struct Floor {
-    pub publisher: SocketAddr,
-    pub subscriber: SocketAddr,
+    pub publisher: Server,
+    pub subscriber: Server,
     pub own_subscriber: SocketAddr,
     stores: Stores,
-    _children: [Running; 2],
     _tasks: JoinSet<()>,
+}
+
+pub struct Server {
+    pub process: Running,
+    pub address: SocketAddr,
 }
 
 #[derive(Clone)]
 struct Stores {
     postgres: String,
     redis: String,
-}
-
-/// A process that ends with this one.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _already_gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
 }
 
 impl Floor {
@@ -66,13 +58,12 @@ impl Floor {
             .execute(pool)
             .await?;
         let stores = Stores { postgres: cluster.postgres_url(), redis: cluster.redis.url() };
-        let (publisher, first) = spawn(PUBLISHER, &stores)?;
-        let (subscriber, second) = spawn(SUBSCRIBER, &stores)?;
+        let (publisher, subscriber) = (spawn(PUBLISHER, &stores)?, spawn(SUBSCRIBER, &stores)?);
         let mut tasks = JoinSet::new();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let own_subscriber = listener.local_addr()?;
         subscribe(listener, &stores.redis, &format!("{CHANNEL}-own"), &mut tasks).await?;
-        Ok(Self { publisher, subscriber, own_subscriber, stores, _children: [first, second], _tasks: tasks })
+        Ok(Self { publisher, subscriber, own_subscriber, stores, _tasks: tasks })
     }
 
     /// What makes a lane's changes from this process.
@@ -86,39 +77,44 @@ pub fn request(lane: usize) -> Vec<u8> {
     format!("PATCH /{lane} HTTP/1.1\r\nAuthorization: Bearer {}\r\n\r\n", ".".repeat(450)).into_bytes()
 }
 
-/// Which of the floor's servers this process is, if it is one.
-pub fn role() -> Option<String> {
-    std::env::args().nth(1).filter(|role| [PUBLISHER, SUBSCRIBER].contains(&role.as_str()))
+/// A subscriber alone, for what is published elsewhere.
+pub fn subscriber(redis: &str) -> anyhow::Result<Server> {
+    spawn(SUBSCRIBER, &Stores { postgres: String::new(), redis: redis.to_owned() })
 }
 
-/// Runs one of the floor's servers until it is killed.
-pub async fn serve(role: String) -> anyhow::Result<()> {
+fn spawn(role: &str, stores: &Stores) -> anyhow::Result<Server> {
+    let (process, address) = Running::start(role, &[&stores.postgres, &stores.redis])?;
+    Ok(Server { process, address })
+}
+
+pub async fn serve(role: &str) -> anyhow::Result<()> {
     let mut lines = std::io::stdin().lines();
     let mut line = || lines.next().context("two lines on stdin: the stores")?.context("stdin");
     let stores = Stores { postgres: line()?, redis: line()? };
+    rlimit::increase_nofile_limit(u64::MAX)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    println!("{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
     let mut tasks = JoinSet::new();
     if role == SUBSCRIBER {
         subscribe(listener, &stores.redis, CHANNEL, &mut tasks).await?;
     } else {
         publish(listener, stores, &mut tasks);
     }
+    println!("{address}");
     while tasks.join_next().await.is_some() {}
     Ok(())
 }
 
-/// The stores are told on stdin: arguments are visible to everybody.
-fn spawn(role: &str, stores: &Stores) -> anyhow::Result<(SocketAddr, Running)> {
-    use std::io::Write as _;
+/// What a subscriber understands: which socket a frame is for, and the frame.
+pub fn message(lane: usize) -> anyhow::Result<Vec<u8>> {
+    Ok([&u16::try_from(lane)?.to_be_bytes()[..], &frame()].concat())
+}
 
-    let mut command = Command::new(std::env::current_exe()?);
-    let mut child = command.arg(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let mut stdin = child.stdin.take().context("piped")?;
-    writeln!(stdin, "{}\n{}", stores.postgres, stores.redis)?;
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
-    Ok((line.trim().parse()?, Running(child)))
+/// A text frame, about as long as that of a status change.
+pub fn frame() -> [u8; 4 + TEXT_BYTES as usize] {
+    let mut frame = [b'.'; 4 + TEXT_BYTES as usize];
+    frame[..4].copy_from_slice(&[0x81, 126, 0, TEXT_BYTES]);
+    frame
 }
 
 /// Makes the changes of one lane.
@@ -132,12 +128,10 @@ pub struct Writer {
 
 impl Writer {
     async fn connect(stores: &Stores, channel: &str, lane: usize) -> anyhow::Result<Self> {
-        let mut message = vec![u8::try_from(lane)?, 0x81, 126, 0, u8::try_from(EVENT.len())?];
-        message.extend_from_slice(&EVENT);
         Ok(Self {
             lane,
             channel: channel.to_owned(),
-            message,
+            message: message(lane)?,
             postgres: PgConnection::connect(&stores.postgres).await?,
             redis: client(&stores.redis)?.get_multiplexed_async_connection().await?,
         })
@@ -214,8 +208,8 @@ async fn subscribe(
     tasks.spawn(async move {
         let mut messages = subscription.into_on_message();
         while let Some(message) = messages.next().await {
-            let [lane, frame @ ..] = message.get_payload_bytes() else { continue };
-            if let Some(socket) = sockets.lock().get(&usize::from(*lane)) {
+            let Some((lane, frame)) = message.get_payload_bytes().split_first_chunk() else { continue };
+            if let Some(socket) = sockets.lock().get(&usize::from(u16::from_be_bytes(*lane))) {
                 // A frame of this size always fits a socket's buffer.
                 let _sent = socket.try_write(frame);
             }

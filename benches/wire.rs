@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, Bytes, BytesMut};
+use fanlight::dev::people::Person;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 pub const TOKEN_TTL: Duration = Duration::from_secs(3_600);
 pub const TEXT: u8 = 0x1;
-const PING: u8 = 0x9;
+pub const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 const MASKED: u8 = 0x80;
 
@@ -34,6 +35,18 @@ fn handshake(path: &str, token: &str) -> Vec<u8> {
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Authorization: Bearer {token}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// The request that changes somebody's light.
+pub fn change(actor: &Person, status: &str) -> Vec<u8> {
+    let body = format!(r#"{{"status":"{status}"}}"#);
+    format!(
+        "PATCH /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        actor.token,
+        body.len()
     )
     .into_bytes()
 }
@@ -71,6 +84,13 @@ impl Wire {
         if !head.starts_with("HTTP/1.1 101") {
             bail!(Refused { head });
         }
+        Ok(())
+    }
+
+    /// Sends a message, and waits for the answer; it comes when the server is through with what it does at first.
+    pub async fn greet(&mut self) -> anyhow::Result<()> {
+        self.write(TEXT, br#"{"type":"PING"}"#).await?;
+        self.text().await?;
         Ok(())
     }
 

@@ -1,0 +1,21 @@
+//! The least that a thing can cost: small programs that do it, with nothing around it.
+//!
+//! Each is this program in another role, as a process of its own, so that its CPU and memory can be read.
+
+pub mod change;
+pub mod holders;
+
+const ROLES: [&str; 4] = [change::PUBLISHER, change::SUBSCRIBER, holders::BARE, holders::STOCK];
+
+/// Which of the floors' servers this process is, if it is one.
+pub fn role() -> Option<String> {
+    std::env::args().nth(1).filter(|role| ROLES.contains(&role.as_str()))
+}
+
+/// Runs one of the floors' servers until it is killed.
+pub async fn serve(role: String) -> anyhow::Result<()> {
+    match role.as_str() {
+        holders::BARE | holders::STOCK => holders::serve(&role).await,
+        _ => change::serve(&role).await,
+    }
+}
