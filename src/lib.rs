@@ -26,11 +26,11 @@ pub mod db;
 pub mod delivery;
 #[cfg(any(test, feature = "dev"))]
 pub mod dev;
+pub mod documents;
 pub mod domain;
 pub mod edge;
 pub mod failpoint;
 pub mod features;
-pub mod openapi;
 pub mod ports;
 pub mod seeded_bug;
 pub mod serve;

@@ -10,6 +10,7 @@ pub mod close;
 mod config;
 mod connection;
 pub mod continued;
+pub mod described;
 mod frames;
 mod json;
 pub mod protocol;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::edge::ws::allowance::{Allowance, Rates};
 use crate::edge::ws::close::Closing;
-use crate::edge::ws::protocol::{self, Auth, Command, Reply};
+use crate::edge::ws::protocol::{self, Auth, Command, CommandErrorCode, Reply};
 use crate::edge::ws::socket::{Message, ping_frame, pong_frame};
 
 /// How this client confirms events.
@@ -174,7 +174,8 @@ impl Session {
             }
             Ok(Command::Ack { .. }) => {
                 let message = "ACK names a seq that was not sent on this connection".into();
-                vec![Action::Write(Reply::Error { code: "invalid_ack", message, r#ref: reference }.frame())]
+                let code = CommandErrorCode::InvalidAck;
+                vec![Action::Write(Reply::Error { code, message, r#ref: reference }.frame())]
             }
             Err(error) => vec![Action::Write(Reply::refusal(error, reference).frame())],
         }

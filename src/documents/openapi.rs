@@ -1,10 +1,6 @@
-//! The API described for programs: one `OpenAPI` 3.1 document, made from the routes that are served.
+//! The HTTP API: one `OpenAPI` 3.1 document, made from the routes that are served.
 
-use axum::Router;
-use axum::response::IntoResponse as _;
-use axum::routing::get;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -14,7 +10,7 @@ use crate::edge::auth::SESSION_COOKIE;
 use crate::edge::http::ErrorCode;
 use crate::edge::http::problem::ProblemBody;
 use crate::edge::ops;
-use crate::features::{accounts, devices, linking, status};
+use crate::features;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -46,12 +42,16 @@ impl utoipa::Modify for Credentials {
 /// The whole document. Asks nothing of any part, so that it can be printed without a configuration.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
+    let mut routes = features::openapi();
+    routes.merge(ops::openapi());
+    complete(routes)
+}
+
+/// What the routes say of themselves, with what is true of all of them.
+#[must_use]
+pub fn complete(routes: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    for part in
-        [accounts::openapi(), linking::openapi(), status::openapi(), devices::openapi(), ops::openapi()]
-    {
-        document.merge(part);
-    }
+    document.merge(routes);
     for item in document.paths.paths.values_mut() {
         let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in methods.into_iter().flatten() {
@@ -99,15 +99,6 @@ fn describe_answers(operation: &mut Operation) {
 fn problem(code: ErrorCode) -> Response {
     let content = Content::new(Some(Ref::from_schema_name("Problem")));
     ResponseBuilder::new().description(code.as_str()).content("application/problem+json", content).build()
-}
-
-/// `GET /openapi.json`
-pub fn routes() -> Router {
-    let json = document().to_json().expect("the document is a plain tree");
-    Router::new().route(
-        "/openapi.json",
-        get(async move || ([(CONTENT_TYPE, "application/json")], json.clone()).into_response()),
-    )
 }
 
 #[cfg(test)]
