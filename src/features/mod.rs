@@ -15,7 +15,9 @@ pub mod status;
 #[must_use]
 pub fn openapi() -> OpenApi {
     let mut all = accounts::openapi();
-    [linking::openapi(), status::openapi(), devices::openapi()].into_iter().for_each(|part| all.merge(part));
+    for part in [linking::openapi(), status::openapi(), devices::openapi()] {
+        all.merge(part);
+    }
     all
 }
 

@@ -40,7 +40,7 @@ pub fn document() -> Value {
                 "servers": [reference(&["servers", "fanlight"])],
                 "messages": listed(&socket),
                 "bindings": {"ws": handshake()},
-                "x-close-codes": Closing::ALL.iter().map(closing).collect::<Vec<_>>(),
+                "x-close-codes": Closing::ALL.iter().copied().map(closing).collect::<Vec<_>>(),
             },
             PUSH: {
                 "address": null,
@@ -118,7 +118,7 @@ fn socket_description() -> String {
     )
 }
 
-fn closing(closing: &Closing) -> Value {
+fn closing(closing: Closing) -> Value {
     json!({"code": closing.code(), "reason": closing.reason(), "advice": closing.advice().as_str()})
 }
 
