@@ -4,7 +4,7 @@ use http::StatusCode;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder, Schema};
 
 use crate::edge::auth::SESSION_COOKIE;
 use crate::edge::http::ErrorCode;
@@ -16,7 +16,8 @@ use crate::features;
 #[openapi(
     info(
         title = "Fanlight",
-        description = "A WebSocket cluster that never silently loses a committed event",
+        description = "A WebSocket cluster that never silently loses a committed event. What is said on the socket, and \
+            what is pushed, is an AsyncAPI document at `/asyncapi.json`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "/", description = "This server"), (url = "/api/v1", description = "The same, with a prefix")),
@@ -59,7 +60,18 @@ pub fn complete(routes: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
             describe_answers(operation);
         }
     }
+    name_all_errors(&mut document);
     document
+}
+
+/// The table of errors is not a type; what `error` may be is all of it.
+fn name_all_errors(document: &mut utoipa::openapi::OpenApi) {
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    let problem = schemas.and_then(|schemas| schemas.get_mut("Problem"));
+    let Some(RefOr::T(Schema::Object(problem))) = problem else { return };
+    if let Some(RefOr::T(Schema::Object(error))) = problem.properties.get_mut("error") {
+        error.enum_values = Some(ErrorCode::ALL.iter().map(|code| code.as_str().into()).collect());
+    }
 }
 
 /// What every operation may answer, so that each states only what is its own.
@@ -122,6 +134,13 @@ mod tests {
             }
         }
         assert!(names.len() > 20);
+    }
+
+    #[test]
+    fn every_error_is_named() {
+        let document = serde_json::to_value(document()).unwrap();
+        let named = document.pointer("/components/schemas/Problem/properties/error/enum").unwrap();
+        assert_eq!(named.as_array().unwrap().len(), ErrorCode::ALL.len());
     }
 
     #[test]

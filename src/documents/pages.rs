@@ -42,6 +42,7 @@ pub fn routes(redoc: Option<String>) -> Router {
     let bundle = Bytes::from(bundle.replace(REDOC_LOGO, "data:,"));
     swagger
         .route("/redoc", get(async || page(include_str!("assets/redoc.html"), REDOC_POLICY)))
+        .route("/redoc/style.css", get(async || file(include_str!("assets/redoc.css").into(), CSS)))
         .route("/redoc/start.js", get(async || file(include_str!("assets/redoc.js").into(), JS)))
         .route("/redoc/redoc.standalone.js", get(async move || file(bundle.clone(), JS)))
 }

@@ -122,6 +122,7 @@ fn no_route_is_served_that_the_documents_lack() {
                 "/docs/swagger-ui-bundle.js",
                 "/redoc",
                 "/redoc",
+                "/redoc/style.css",
                 "/redoc/start.js",
                 "/redoc/redoc.standalone.js",
             ],
@@ -131,7 +132,9 @@ fn no_route_is_served_that_the_documents_lack() {
         // The socket, which is in the other document.
         ("src/edge/ws/upgrade.rs", &[]),
     ];
-    for (path, text) in program().into_iter().filter(|(path, _)| !path.starts_with("src/dev/")) {
+    let routers =
+        program().into_iter().filter(|(path, text)| !path.starts_with("src/dev/") && text.contains("Router"));
+    for (path, text) in routers {
         let expected = UNDESCRIBED.iter().find(|(file, _)| *file == path).map(|(_, routes)| *routes);
         let allowed = expected.map_or(0, |routes| routes.len().max(1));
         assert_eq!(
@@ -263,7 +266,10 @@ async fn try_all(cluster: &Cluster, settings: &str, env: &[(&str, &str)]) {
     command.arg("--config-file").arg(file("tests/schemathesis").join(settings));
     command.args(["run", &format!("{url}/openapi.json"), "--no-color"]);
     command.current_dir(&folder).env("NO_PROXY", "*").envs(env.iter().copied());
-    assert_success(&run(&mut command).await);
+    let output = run(&mut command).await;
+    assert_success(&output);
+    let said = String::from_utf8(output.stdout).unwrap();
+    println!("{settings}: {}", said.split_once("= SUMMARY =").unwrap().1);
 }
 
 #[tokio::test]
