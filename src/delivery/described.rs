@@ -14,13 +14,13 @@ use crate::domain::ids::{EventId, UserId};
 /// document.
 pub trait Listed {}
 
-/// Lists the events of a feature.
+/// Lists the events of a feature, in a function that says what each of them is.
 macro_rules! events {
-    ($($event:ty),* $(,)?) => {
+    ($visibility:vis fn $name:ident: $($event:ty),* $(,)?) => {
         $(impl $crate::delivery::described::Listed for $event {})*
 
         /// Every kind of event of this feature.
-        pub(in $crate::features) fn events() -> Vec<$crate::delivery::described::Described> {
+        $visibility fn $name() -> Vec<$crate::delivery::described::Described> {
             vec![$($crate::delivery::described::Described::of::<$event>()),*]
         }
     };

@@ -5,8 +5,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::edge::ws::close::Closing;
+use crate::edge::ws::parameters::{EPOCH_HEADER, Parameters, SINCE_HEADER};
 use crate::edge::ws::protocol::SUBPROTOCOL;
-use crate::edge::ws::upgrade::{self, EPOCH_HEADER, Parameters, SINCE_HEADER};
+use crate::edge::ws::upgrade;
 
 mod messages;
 

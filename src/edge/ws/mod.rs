@@ -13,6 +13,7 @@ pub mod continued;
 pub mod described;
 mod frames;
 mod json;
+pub mod parameters;
 pub mod protocol;
 mod replay;
 mod session;

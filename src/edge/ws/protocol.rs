@@ -251,6 +251,11 @@ impl<'a> Reply<'a> {
         Self::Error { code: error.code(), message: error.message(), r#ref: reference }
     }
 
+    pub fn invalid_ack(reference: Option<&'a RawValue>) -> Self {
+        let message = "ACK names a seq that was not sent on this connection".into();
+        Self::Error { code: CommandErrorCode::InvalidAck, message, r#ref: reference }
+    }
+
     #[must_use]
     pub fn frame(&self) -> Bytes {
         text_frame(&serde_json::to_string(self).expect("a reply is a plain enum of strings and numbers"))

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::edge::ws::allowance::{Allowance, Rates};
 use crate::edge::ws::close::Closing;
-use crate::edge::ws::protocol::{self, Auth, Command, CommandErrorCode, Reply};
+use crate::edge::ws::protocol::{self, Auth, Command, Reply};
 use crate::edge::ws::socket::{Message, ping_frame, pong_frame};
 
 /// How this client confirms events.
@@ -173,9 +173,7 @@ impl Session {
                 vec![Action::Confirm(seq)]
             }
             Ok(Command::Ack { .. }) => {
-                let message = "ACK names a seq that was not sent on this connection".into();
-                let code = CommandErrorCode::InvalidAck;
-                vec![Action::Write(Reply::Error { code, message, r#ref: reference }.frame())]
+                vec![Action::Write(Reply::invalid_ack(reference).frame())]
             }
             Err(error) => vec![Action::Write(Reply::refusal(error, reference).frame())],
         }

@@ -22,9 +22,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use tokio::net::TcpStream;
-use utoipa::ToSchema;
 
 use crate::db::EpochId;
 use crate::delivery::outbox::Cursor;
@@ -32,12 +30,11 @@ use crate::edge::auth::{Authenticator, bearer_token};
 use crate::edge::http::PeerAddress;
 use crate::edge::http::problem::{ErrorCode, Problem};
 use crate::edge::ws::admission::{Admission, Refusal};
+use crate::edge::ws::parameters::{EPOCH_HEADER, Parameters, SINCE_HEADER};
 use crate::edge::ws::protocol::SUBPROTOCOL;
 use crate::edge::ws::session::Receipt;
 use crate::edge::ws::sockets::{Credentials, Hello, Sockets, device_name};
 
-pub const SINCE_HEADER: &str = "fanlight-since";
-pub const EPOCH_HEADER: &str = "fanlight-epoch";
 /// The socket's address.
 pub const PATH: &str = "/ws";
 const TOKEN_PROTOCOL_PREFIX: &str = "bearer.";
@@ -47,24 +44,6 @@ const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The socket's one route.
 pub fn routes(sockets: Arc<Sockets>) -> Router {
     Router::new().route(PATH, any(handshake)).with_state(sockets)
-}
-
-/// The query of the handshake.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Parameters {
-    /// An access token, for clients that can set no header. It is never logged.
-    #[schema(nullable = false)]
-    token: Option<String>,
-    /// The last seq that the client has seen: everything later comes in order, then live.
-    #[schema(value_type = Option<i64>, nullable = false)]
-    since: Option<String>,
-    /// What `WELCOME` said together with it.
-    #[schema(value_type = Option<uuid::Uuid>, nullable = false)]
-    epoch: Option<String>,
-    /// Names the device: a newer connection of the same one replaces the older one.
-    #[schema(nullable = false, min_length = 1, max_length = 191)]
-    device_id: Option<String>,
 }
 
 /// Answers 101 and hands the connection over, or refuses.

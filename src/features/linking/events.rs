@@ -16,7 +16,7 @@ use crate::domain::ids::UserId;
 /// As long as events are kept: whom one is linked to is news after a weekend, too.
 const TTL: Duration = Duration::from_hours(72);
 
-described::events![PartnerLinked, PartnerUnlinked];
+described::events!(pub(in crate::features) fn events: PartnerLinked, PartnerUnlinked);
 
 /// A user as the events speak of them.
 #[derive(Clone, Debug)]

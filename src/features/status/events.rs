@@ -15,7 +15,7 @@ use crate::features::status::model::{Light, Status};
 /// Yesterday's light is no news.
 const TTL: Duration = Duration::from_hours(24);
 
-described::events![PartnerStatusChanged<'_>, SelfStatusChanged];
+described::events!(pub(in crate::features) fn events: PartnerStatusChanged<'_>, SelfStatusChanged);
 
 /// To all devices of the partner.
 #[derive(Serialize, ToSchema)]
