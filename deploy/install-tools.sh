@@ -40,6 +40,8 @@ missing_packages() {
     [ "$(uname)" != Linux ] || find_tool ip || echo iproute2
     # They ask a real Prometheus, and its promtool, about the rules and dashboards.
     find_tool prometheus && find_tool promtool || echo prometheus
+    # schemathesis, which tries the HTTP API, is Python.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     # libFuzzer is C++.
     find_tool c++ || echo g++
 }
@@ -57,7 +59,7 @@ Missing here: $2
   Arch             sudo pacman -S postgresql valkey haproxy base-devel
   Alpine           apk add postgresql redis haproxy build-base
   macOS            brew install postgresql@17 redis haproxy
-and for ./test also nginx, libfaketime, openssl, iproute2, a C++ compiler, npm, Chromium and Prometheus.
+and for ./test also nginx, libfaketime, openssl, iproute2, a C++ compiler, npm, Chromium, Prometheus and Python with venv.
 Or start the cluster in containers: docker compose up --build
 MESSAGE
     exit 1

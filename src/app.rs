@@ -21,6 +21,7 @@ use crate::delivery::route::Route;
 use crate::delivery::settlement::Settlement;
 use crate::delivery::sweeper::Sweeper;
 use crate::delivery::takeover;
+use crate::documents;
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::ids::NodeId;
 use crate::domain::tokens::KeyRing;
@@ -32,7 +33,6 @@ use crate::edge::ops::{self, Health};
 use crate::edge::ws::{self, Sockets};
 use crate::features::accounts::{self, SessionRevoked};
 use crate::features::{devices, linking, status};
-use crate::openapi;
 use crate::ports::broker::RedisBroker;
 use crate::ports::presence::RedisPresence;
 use crate::ports::push;
@@ -86,7 +86,7 @@ impl App {
 
         let features = Features { config: &config, pools: &pools, clock: &clock, working: &working };
         let throttle = throttle(&config, &link, &clock);
-        let (routes, _) = features
+        let (routes, api) = features
             .start(keys, throttle, &parts, &authenticator, &revoke)?
             .merge(ops::routes(Arc::clone(&parts.health)))
             .split_for_parts();
@@ -105,7 +105,8 @@ impl App {
             clock,
             shutdown: working.clone(),
         });
-        let routes = routes.merge(openapi::routes()).merge(ws::routes(Arc::clone(&sockets)));
+        let routes =
+            routes.merge(documents::routes(&config.documents, api)?).merge(ws::routes(Arc::clone(&sockets)));
         let routes = layers::wrap(routes, authenticator, &config.server);
         listen(&config, routes, &parts.health, metrics, &accepting, &working)?;
         tracing::info!(node.id = %node, listen = %config.server.listen, "the node is up");

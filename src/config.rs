@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::features::{accounts, devices, linking, status};
 use crate::ports::{push, redis, throttle};
-use crate::{db, delivery, edge, telemetry};
+use crate::{db, delivery, documents, edge, telemetry};
 
 /// The commented defaults, as `fanlight print-default-config` prints them.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -47,6 +47,7 @@ pub struct Config {
     pub linking: linking::Config,
     pub status: status::Config,
     pub devices: devices::Config,
+    pub documents: documents::Config,
     pub log: telemetry::logs::Config,
     pub telemetry: telemetry::traces::Config,
 }

@@ -17,8 +17,9 @@
 //!
 //! # The layers
 //!
-//! `app → features → edge → delivery → ports → domain`, never back; a test enforces it. [`app`] puts a node
-//! together, [`serve`] runs it, [`config`] holds its settings, [`shutdown`] every task. [`dev`] is a whole cluster on one machine.
+//! `app → documents → features → edge → delivery → ports → domain`, never back; a test enforces it. [`app`] puts a
+//! node together, [`documents`] describes the API, [`serve`] runs it, [`config`] holds its settings, [`shutdown`]
+//! every task. [`dev`] is a whole cluster on one machine.
 
 pub mod app;
 pub mod config;
@@ -26,11 +27,11 @@ pub mod db;
 pub mod delivery;
 #[cfg(any(test, feature = "dev"))]
 pub mod dev;
+pub mod documents;
 pub mod domain;
 pub mod edge;
 pub mod failpoint;
 pub mod features;
-pub mod openapi;
 pub mod ports;
 pub mod seeded_bug;
 pub mod serve;

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use fanlight::config::{self, Config};
+use fanlight::db;
+use fanlight::documents::{asyncapi, openapi};
 use fanlight::domain::clock::{Clock as _, SystemClock};
 use fanlight::domain::ids::{SessionId, UserId};
 use fanlight::domain::tokens::{self, KeyAlgorithm};
 use fanlight::serve::{install_crypto, serve};
-use fanlight::{db, openapi};
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -67,8 +68,10 @@ enum Command {
     Keys(Keys),
     /// Ask the node on this machine whether it is ready; exits 0 if it is.
     Healthcheck,
-    /// Print the API as an OpenAPI 3.1 document.
+    /// Print the HTTP API as an OpenAPI 3.1 document.
     Openapi,
+    /// Print the socket's messages and the pushes as an AsyncAPI 3 document.
+    Asyncapi,
 }
 
 #[derive(Subcommand)]
@@ -143,6 +146,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Healthcheck => healthcheck(&load()?).await,
         Command::Openapi => {
             println!("{}", openapi::document().to_pretty_json()?);
+            Ok(())
+        }
+        Command::Asyncapi => {
+            println!("{:#}", asyncapi::document());
             Ok(())
         }
     }

@@ -29,7 +29,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("serve", 8),
     ("app", 7),
     ("dev", 7),
-    ("openapi", 6),
+    ("documents", 6),
     ("features", 5),
     ("edge", 4),
     ("delivery", 3),

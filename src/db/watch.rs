@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 /// Names a past of the database. Random, because one that was lost must not be named like the one that came
 /// instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, utoipa::ToSchema)]
 #[serde(transparent)]
 #[sqlx(transparent)]
+#[schema(value_type = Uuid)]
 pub struct EpochId(pub Uuid);
 
 /// Which server it is: a standby that is promoted begins the next timeline of its system.

@@ -7,14 +7,16 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::delivery::described::Listed;
 use crate::domain::ids::{EventId, UserId};
 use crate::ports::broker::Envelope;
 use crate::telemetry::traces::{self, TraceContext};
 
 /// What a feature tells a user: one flat JSON object with the fields of the contract, among them
 /// `timestamp` (epoch ms), without `type`, `id` and `seq`, which are added here.
-pub trait Event: Serialize {
+pub trait Event: Serialize + ToSchema + Listed {
     /// The `type` of the frame, such as `PARTNER_LINKED`.
     const KIND: &'static str;
     /// After this the event is no longer worth telling.
@@ -22,6 +24,9 @@ pub trait Event: Serialize {
 
     /// What a push says if no device confirms the event; `None`: never wake a phone for it.
     fn push(&self) -> Option<PushContent>;
+
+    /// One as clients may get it, for the documents.
+    fn example() -> Self;
 }
 
 /// What a push says, before it is put into a device's language.
@@ -35,6 +40,18 @@ pub struct PushContent {
     pub data: BTreeMap<String, String>,
     /// A later push with the same key replaces an earlier one on the device.
     pub collapse_key: String,
+}
+
+impl PushContent {
+    /// All that the app gets: only text, because FCM carries nothing else.
+    #[must_use]
+    pub fn data_of(&self, kind: &str, id: EventId, seq: i64) -> BTreeMap<String, String> {
+        let mut data = self.data.clone();
+        data.insert("type".into(), kind.to_owned());
+        data.insert("eventId".into(), id.to_string());
+        data.insert("seq".into(), seq.to_string());
+        data
+    }
 }
 
 /// An event that has not been written yet.
@@ -115,9 +132,17 @@ pub struct Committed {
 /// The finished WebSocket text frame of an event: its body with `id` and `seq` added.
 #[must_use]
 pub fn frame(id: EventId, seq: i64, body: &str) -> Bytes {
-    let fields = body.strip_suffix('}').unwrap_or(body);
-    text_frame(&format!(r#"{fields},"id":"{id}","seq":{seq}}}"#))
+    text_frame(&placed(id, seq, body))
 }
+
+/// The body with its place in the user's sequence.
+pub(super) fn placed(id: EventId, seq: i64, body: &str) -> String {
+    let fields = body.strip_suffix('}').unwrap_or(body);
+    format!(r#"{fields},"id":"{id}","seq":{seq}}}"#)
+}
+
+/// The body of what stands in place of an event that cannot be read.
+pub(super) const TOMBSTONE: &str = r#"{"type":"UNREADABLE"}"#;
 
 /// As [`frame`], of a body that was read from the database. One that is no event would leave the client without the
 /// seq, and every later event behind a gap: in its place goes a type that clients do not know.
@@ -128,7 +153,6 @@ pub fn stored_frame(id: EventId, seq: i64, body: &str) -> Bytes {
         #[serde(rename = "type")]
         _type: IgnoredAny,
     }
-    const TOMBSTONE: &str = r#"{"type":"UNREADABLE"}"#;
     if serde_json::from_str::<Head>(body).is_ok() {
         return frame(id, seq, body);
     }

@@ -11,6 +11,7 @@ pub mod budget;
 pub mod claims;
 pub mod config;
 pub mod cursors;
+pub mod described;
 pub mod device_tokens;
 pub mod dispatcher;
 pub mod event;

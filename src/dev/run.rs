@@ -141,6 +141,7 @@ fn introduce(cluster: &Cluster, users: &[User]) {
     for node in &cluster.nodes {
         println!("  {:<9} {}   health and metrics {}", node.name(), node.http(), node.internal());
     }
+    println!("  API       {url}/docs   as a page; {url}/openapi.json, {url}/asyncapi.json");
     println!("  fake FCM  {}   GET /log, POST /script", cluster.fcm.url());
     println!("  Postgres  {}", cluster.postgres_url());
     println!("  Redis     {}", cluster.redis.url());

@@ -10,6 +10,7 @@ mod crashes;
 mod delivery;
 mod descriptors;
 mod disk;
+mod documents;
 mod dropped;
 mod examples;
 mod faults;

@@ -13,7 +13,7 @@ use crate::toolbox::toolbox;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// As Debian calls it, or others do.
-fn chromium() -> PathBuf {
+pub fn chromium() -> PathBuf {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&folders).collect();
     let named = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|file| file.exists());

@@ -129,14 +129,10 @@ impl Worker {
 
 fn message(claimed: &Claimed, content: &PushContent, token: &DeviceToken) -> Push {
     let text = texts::render(&content.text, &content.args, &token.locale);
-    let mut data = content.data.clone();
-    data.insert("type".into(), claimed.kind.clone());
-    data.insert("eventId".into(), claimed.id.to_string());
-    data.insert("seq".into(), claimed.seq.to_string());
     Push {
         token: token.fcm_token.clone(),
         platform: token.platform,
-        data,
+        data: content.data_of(&claimed.kind, claimed.id, claimed.seq),
         title: text.title,
         body: text.body,
         collapse_key: content.collapse_key.clone(),

@@ -53,6 +53,19 @@ pub enum Advice {
     Refresh,
 }
 
+impl Advice {
+    /// As `clients/js` and the API document call it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Resume => "resume",
+            Self::BackOff => "back_off",
+            Self::Refresh => "refresh",
+        }
+    }
+}
+
 closings! {
     /// The client closed.
     Normal => 1000, "", Stop;
@@ -122,14 +135,8 @@ mod tests {
     /// `clients/js` decides by the same table.
     #[test]
     fn the_javascript_client_has_the_same_table() {
-        let advice = |closing: Closing| match closing.advice() {
-            Advice::Stop => "stop",
-            Advice::Resume => "resume",
-            Advice::BackOff => "back_off",
-            Advice::Refresh => "refresh",
-        };
         let row = |closing: &Closing| {
-            let (code, reason, advice) = (closing.code(), closing.reason(), advice(*closing));
+            let (code, reason, advice) = (closing.code(), closing.reason(), closing.advice().as_str());
             format!("  {{ code: {code}, reason: '{reason}', advice: '{advice}' }},\n")
         };
         let table: String = Closing::ALL.iter().map(row).collect();

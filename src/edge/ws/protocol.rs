@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::db::EpochId;
@@ -13,23 +14,34 @@ use crate::edge::ws::json::FlatObject;
 /// The sub-protocol of clients that confirm events themselves.
 pub const SUBPROTOCOL: &str = "fanlight.v1";
 
-/// What a client may say.
-#[derive(Debug, PartialEq, Eq)]
+/// What a client may say. The attributes of serde are for the document: see [`command`] for how it is read.
+#[derive(Debug, PartialEq, Eq, ToSchema)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Command {
-    /// All events up to this seq are stored.
+    /// All events up to this seq are stored. Only on `fanlight.v1`; elsewhere the pong says it.
     Ack {
+        /// At most the last one that was sent on this connection.
+        #[schema(minimum = 0)]
         seq: i64,
     },
+    /// Answered with `PONG`, for clients that cannot send WebSocket pings.
     Ping,
+    /// Says who the client is, in its first frame or to outlive its token.
     Auth(Auth),
 }
 
 /// The token, in the first frame or as a renewal; `since`, `epoch` and `deviceId` count only in the first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
 pub struct Auth {
+    /// An access token. A renewal must be of the same session.
     pub token: String,
+    /// The last seq that the client has seen.
     pub since: Option<i64>,
+    /// What `WELCOME` said together with it.
     pub epoch: Option<Uuid>,
+    /// A newer connection of the same device replaces the older one.
+    #[serde(rename = "deviceId")]
+    #[schema(min_length = 1, max_length = 191)]
     pub device: Option<String>,
 }
 
@@ -52,12 +64,25 @@ pub enum CommandError {
     InvalidField(&'static str),
 }
 
+/// The stable code of an `ERROR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandErrorCode {
+    /// It is not one JSON object with a `type`, nests too deeply, or has a key twice.
+    MalformedCommand,
+    UnknownCommand,
+    /// A field is missing or wrong.
+    InvalidCommand,
+    /// The seq was not sent on this connection.
+    InvalidAck,
+}
+
 impl CommandError {
-    fn code(self) -> &'static str {
+    fn code(self) -> CommandErrorCode {
         match self {
-            Self::Malformed => "malformed_command",
-            Self::Unknown => "unknown_command",
-            Self::InvalidField(_) => "invalid_command",
+            Self::Malformed => CommandErrorCode::MalformedCommand,
+            Self::Unknown => CommandErrorCode::UnknownCommand,
+            Self::InvalidField(_) => CommandErrorCode::InvalidCommand,
         }
     }
 
@@ -93,7 +118,7 @@ pub fn parse(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
     (command, reference)
 }
 
-fn read(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
+pub(super) fn read(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
     let Some(object) = FlatObject::read(text) else { return (Err(CommandError::Malformed), None) };
     match reference(&object) {
         Ok(reference) => (command(&object), reference),
@@ -138,16 +163,17 @@ fn optional<'a, T: Deserialize<'a>>(
 }
 
 /// What the client may do on this connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WelcomeLimits {
+    /// The largest message, over all its fragments.
     pub message_bytes_max: usize,
     pub messages_per_second: u32,
     pub messages_burst: u32,
 }
 
 /// Why a client must read the state instead of its events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResyncReason {
     /// It missed more events than are replayed.
@@ -173,9 +199,11 @@ impl ResyncReason {
 }
 
 /// What the server says.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase")]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reply<'a> {
+    /// The first frame on `fanlight.v1`.
+    #[serde(rename_all = "camelCase")]
     Welcome {
         connection_id: ConnectionId,
         node: NodeId,
@@ -183,37 +211,49 @@ pub enum Reply<'a> {
         seq: i64,
         /// The database's past that it belongs to; the client repeats it together with `since`.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         epoch: Option<EpochId>,
+        /// A connection that was silent this long is sent a ping.
         heartbeat_ms: u64,
         limits: WelcomeLimits,
     },
     /// Read the state by REST; events go on after `fromSeq`.
-    Resync {
-        reason: ResyncReason,
-        from_seq: i64,
-    },
+    #[serde(rename_all = "camelCase")]
+    Resync { reason: ResyncReason, from_seq: i64 },
+    /// The command with this `ref` is done.
     Ok {
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Value>, nullable = false)]
         r#ref: Option<&'a RawValue>,
     },
+    /// The command with this `ref` was not taken; the connection stays.
     Error {
-        code: &'a str,
+        code: CommandErrorCode,
+        /// For a developer who reads it.
         message: String,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Value>, nullable = false)]
         r#ref: Option<&'a RawValue>,
     },
+    /// The answer to `PING`.
     Pong {
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Value>, nullable = false)]
         r#ref: Option<&'a RawValue>,
     },
-    Draining {
-        reconnect_after_ms: u64,
-    },
+    /// The node leaves, and closes 1012 now: connect again after this delay. Only on `fanlight.v1`.
+    #[serde(rename_all = "camelCase")]
+    Draining { reconnect_after_ms: u64 },
 }
 
 impl<'a> Reply<'a> {
     pub fn refusal(error: CommandError, reference: Option<&'a RawValue>) -> Self {
         Self::Error { code: error.code(), message: error.message(), r#ref: reference }
+    }
+
+    pub fn invalid_ack(reference: Option<&'a RawValue>) -> Self {
+        let message = "ACK names a seq that was not sent on this connection".into();
+        Self::Error { code: CommandErrorCode::InvalidAck, message, r#ref: reference }
     }
 
     #[must_use]

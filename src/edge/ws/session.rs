@@ -173,8 +173,7 @@ impl Session {
                 vec![Action::Confirm(seq)]
             }
             Ok(Command::Ack { .. }) => {
-                let message = "ACK names a seq that was not sent on this connection".into();
-                vec![Action::Write(Reply::Error { code: "invalid_ack", message, r#ref: reference }.frame())]
+                vec![Action::Write(Reply::invalid_ack(reference).frame())]
             }
             Err(error) => vec![Action::Write(Reply::refusal(error, reference).frame())],
         }

@@ -22,7 +22,6 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::db::EpochId;
@@ -31,28 +30,20 @@ use crate::edge::auth::{Authenticator, bearer_token};
 use crate::edge::http::PeerAddress;
 use crate::edge::http::problem::{ErrorCode, Problem};
 use crate::edge::ws::admission::{Admission, Refusal};
+use crate::edge::ws::parameters::{EPOCH_HEADER, Parameters, SINCE_HEADER};
 use crate::edge::ws::protocol::SUBPROTOCOL;
 use crate::edge::ws::session::Receipt;
 use crate::edge::ws::sockets::{Credentials, Hello, Sockets, device_name};
 
-const SINCE_HEADER: &str = "fanlight-since";
-const EPOCH_HEADER: &str = "fanlight-epoch";
+/// The socket's address.
+pub const PATH: &str = "/ws";
 const TOKEN_PROTOCOL_PREFIX: &str = "bearer.";
 /// RFC 6455 §1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The socket's one route.
 pub fn routes(sockets: Arc<Sockets>) -> Router {
-    Router::new().route("/ws", any(handshake)).with_state(sockets)
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Parameters {
-    token: Option<String>,
-    since: Option<String>,
-    epoch: Option<String>,
-    device_id: Option<String>,
+    Router::new().route(PATH, any(handshake)).with_state(sockets)
 }
 
 /// Answers 101 and hands the connection over, or refuses.

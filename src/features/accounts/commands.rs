@@ -5,7 +5,9 @@ use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::model::{Change, Credentials, NewAccount, ProfileChange};
-use super::rules::{is_color, is_name, is_phone_number, is_text, is_username, is_web_url, set};
+use super::rules::{
+    AccountName, Name, is_color, is_name, is_phone_number, is_text, is_username, is_web_url, set,
+};
 use crate::domain::ids::UserId;
 use crate::edge::http::{ErrorCode, Problem};
 
@@ -25,7 +27,7 @@ pub struct SignUp {
     password: String,
     #[serde(default)]
     #[garde(inner(custom(is_name)))]
-    #[schema(max_length = 100)]
+    #[schema(value_type = Option<Name>)]
     display_name: Option<String>,
 }
 
@@ -47,22 +49,51 @@ pub struct RegisterUser {
     /// `full_name` is accepted too.
     #[serde(default, alias = "full_name")]
     #[garde(inner(custom(is_name)))]
-    #[schema(max_length = 100)]
+    #[schema(value_type = Option<Name>)]
     full_name: Option<String>,
 }
 
 /// `POST /auth/login`, `POST /users/login`: an e-mail address or a username, in either field.
-#[derive(Deserialize, Validate, ToSchema)]
+#[derive(Deserialize, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogIn {
     #[serde(default)]
-    #[garde(length(bytes, min = 1, max = 256), inner(custom(is_text)))]
+    #[garde(length(chars, max = 256), inner(custom(is_text)))]
     email: Option<String>,
     #[serde(default)]
-    #[garde(length(bytes, min = 1, max = 256), inner(custom(is_text)))]
+    #[garde(length(chars, max = 256), inner(custom(is_text)))]
     username: Option<String>,
-    #[garde(length(bytes, min = 1, max = 256))]
-    #[schema(format = "password")]
+    #[garde(length(chars, min = 1, max = 256))]
+    password: String,
+}
+
+/// [`LogIn`], for the API document: either field, never both.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[schema(as = LogIn)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub enum LogInForm {
+    ByEmail(LogInByEmail),
+    ByUsername(LogInByUsername),
+}
+
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct LogInByEmail {
+    /// A username is taken too.
+    email: AccountName,
+    #[schema(format = "password", min_length = 1, max_length = 256)]
+    password: String,
+}
+
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct LogInByUsername {
+    /// An e-mail address is taken too.
+    username: AccountName,
+    #[schema(format = "password", min_length = 1, max_length = 256)]
     password: String,
 }
 
@@ -70,7 +101,8 @@ pub struct LogIn {
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Refresh {
-    #[garde(length(bytes, min = 1, max = 256))]
+    #[garde(length(chars, min = 1, max = 256))]
+    #[schema(min_length = 1, max_length = 256)]
     pub refresh_token: String,
 }
 
@@ -80,33 +112,33 @@ pub struct Refresh {
 pub struct UpdateProfile {
     #[serde(default, deserialize_with = "not_null")]
     #[garde(inner(custom(is_username)))]
-    #[schema(value_type = Option<String>, nullable = false, min_length = 3, max_length = 50)]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 3, max_length = 50, pattern = "^[A-Za-z0-9_.-]+$")]
     username: Option<String>,
     #[serde(default, deserialize_with = "some_email")]
     #[garde(email, ascii, length(max = 254))]
-    #[schema(value_type = Option<String>, nullable = false, max_length = 254)]
+    #[schema(value_type = Option<String>, nullable = false, format = "email", max_length = 254)]
     email: Option<String>,
     #[serde(default, alias = "full_name")]
     #[garde(custom(set(is_name)))]
-    #[schema(value_type = Option<String>, max_length = 100)]
+    #[schema(value_type = Option<Name>)]
     full_name: Change,
     #[serde(default)]
     #[garde(custom(set(is_name)))]
-    #[schema(value_type = Option<String>, max_length = 100)]
+    #[schema(value_type = Option<Name>)]
     display_name: Change,
     #[serde(default)]
     #[garde(custom(set(is_phone_number)))]
-    #[schema(value_type = Option<String>, max_length = 32)]
+    #[schema(value_type = Option<String>, max_length = 32, pattern = "^(?:[+ ()./-]*[0-9]){3}[+ ()./0-9-]*$")]
     phone_number: Change,
     /// `https://…` or `http://…`
     #[serde(default)]
     #[garde(custom(set(is_web_url)))]
-    #[schema(value_type = Option<String>, max_length = 2048)]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z0-9.-]+(?:/[A-Za-z0-9._~/?=&%-]*)?$")]
     avatar_url: Change,
     /// A name or `#rrggbb`.
     #[serde(default)]
     #[garde(custom(set(is_color)))]
-    #[schema(value_type = Option<String>, max_length = 32)]
+    #[schema(value_type = Option<String>, max_length = 32, pattern = "^[A-Za-z0-9#-]+$")]
     avatar_color: Change,
 }
 
@@ -116,10 +148,12 @@ pub struct UpdateProfile {
 pub struct SearchUsers {
     /// Part of a username, display name or full name; absent or empty: everybody.
     #[serde(default)]
+    #[param(max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     query: String,
     /// The `next` of the page before.
     pub after: Option<UserId>,
-    /// 1..100; 50 when absent.
+    /// 50 when absent.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
 }
 

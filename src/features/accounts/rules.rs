@@ -2,7 +2,27 @@
 
 #![expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes its context by reference")]
 
+use utoipa::ToSchema;
+
 use super::model::Change;
+
+/// [`is_name`], for the API document.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 100,
+    pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct Name(String);
+
+/// What [`is_text`] takes of who logs in, for the API document.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 256,
+    pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct AccountName(String);
 
 /// Whether `text` can be a username. Those that are also a path below `/users` are not.
 pub fn is_valid_username(text: &str) -> bool {

@@ -13,12 +13,18 @@ use crate::domain::ids::{SessionId, UserId};
 #[schema(as = User)]
 pub struct UserView {
     id: UserId,
+    #[schema(required)]
     username: Option<String>,
     email: String,
+    #[schema(required)]
     full_name: Option<String>,
+    #[schema(required)]
     display_name: Option<String>,
+    #[schema(required)]
     phone_number: Option<String>,
+    #[schema(required)]
     avatar_url: Option<String>,
+    #[schema(required)]
     avatar_color: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -30,10 +36,15 @@ pub struct UserView {
 #[schema(as = PublicUser)]
 pub struct PublicUserView {
     id: UserId,
+    #[schema(required)]
     username: Option<String>,
+    #[schema(required)]
     full_name: Option<String>,
+    #[schema(required)]
     display_name: Option<String>,
+    #[schema(required)]
     avatar_url: Option<String>,
+    #[schema(required)]
     avatar_color: Option<String>,
 }
 
@@ -42,7 +53,16 @@ pub struct PublicUserView {
 pub struct UsersPage {
     pub items: Vec<PublicUserView>,
     /// The `after` of the next page; null: this is the last.
+    #[schema(required)]
     pub next: Option<UserId>,
+}
+
+/// A JWK set, for the API document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct JwkSet {
+    #[schema(value_type = Vec<Object>)]
+    keys: Vec<serde_json::Value>,
 }
 
 /// A new pair of tokens, and whose they are.

@@ -38,16 +38,16 @@ fn all() -> OpenApiRouter<Arc<Service>> {
 struct Register {
     /// The app's own name for the device; registering it again replaces its token.
     #[garde(length(chars, min = 1, max = 191), custom(no_control_characters))]
-    #[schema(min_length = 1, max_length = 191)]
+    #[schema(min_length = 1, max_length = 191, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     device_id: String,
     /// The registration token that FCM gave to the app. It is never shown again.
     #[garde(length(chars, min = 1, max = 512), custom(no_control_characters))]
-    #[schema(min_length = 1, max_length = 512, write_only)]
+    #[schema(min_length = 1, max_length = 512, write_only, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     fcm_token: String,
     #[garde(skip)]
     platform: Platform,
     #[garde(length(chars, max = 64), inner(custom(no_control_characters)))]
-    #[schema(max_length = 64)]
+    #[schema(max_length = 64, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     app_version: Option<String>,
 }
 

@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::delivery::described;
 use crate::delivery::event::{Event, NewEvent, PushContent};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
 
 /// As long as events are kept: whom one is linked to is news after a weekend, too.
 const TTL: Duration = Duration::from_hours(72);
+
+described::events!(pub(in crate::features) fn events: PartnerLinked, PartnerUnlinked);
 
 /// A user as the events speak of them.
 #[derive(Clone, Debug)]
@@ -21,11 +25,13 @@ pub struct Party {
     pub name: Option<String>,
 }
 
-#[derive(Serialize)]
+/// To all devices of both, when one has confirmed the other's code.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PartnerLinked {
     /// The other person, seen from the receiver.
     partner_id: UserId,
+    /// When it happened, epoch ms.
     timestamp: i64,
     #[serde(skip)]
     push: Option<PushContent>,
@@ -38,13 +44,24 @@ impl Event for PartnerLinked {
     fn push(&self) -> Option<PushContent> {
         self.push.clone()
     }
+
+    fn example() -> Self {
+        let partner = Party { id: described::example_user(), name: Some("Mia".to_owned()) };
+        Self {
+            partner_id: partner.id,
+            timestamp: described::EXAMPLE_MS,
+            push: Some(push("partner_linked", &partner)),
+        }
+    }
 }
 
-#[derive(Serialize)]
+/// To all devices of both, when one has left the other.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PartnerUnlinked {
     /// The other person, seen from the receiver.
     partner_id: UserId,
+    /// When it happened, epoch ms.
     timestamp: i64,
     #[serde(skip)]
     push: Option<PushContent>,
@@ -56,6 +73,15 @@ impl Event for PartnerUnlinked {
 
     fn push(&self) -> Option<PushContent> {
         self.push.clone()
+    }
+
+    fn example() -> Self {
+        let partner = Party { id: described::example_user(), name: Some("Mia".to_owned()) };
+        Self {
+            partner_id: partner.id,
+            timestamp: described::EXAMPLE_MS,
+            push: Some(push("partner_unlinked", &partner)),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use anyhow::bail;
 use serde::Deserialize;
 
 pub use code::LinkCode;
+pub(super) use events::events;
 pub use model::{LinkSession, LinkState};
 pub use routes::{openapi, routes};
 pub use service::{LinkingError, Service};

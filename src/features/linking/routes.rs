@@ -97,7 +97,7 @@ async fn offer(
 struct Confirm {
     /// As the other person reads it out: case and surrounding space do not matter.
     #[garde(skip)]
-    #[schema(example = "K7MPQ2XW9R")]
+    #[schema(example = "K7MPQ2XW9R", pattern = r"\S")]
     link_code: String,
 }
 

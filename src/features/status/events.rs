@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::delivery::described;
 use crate::delivery::event::{Event, NewEvent, PushContent};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::UserId;
@@ -13,15 +15,19 @@ use crate::features::status::model::{Light, Status};
 /// Yesterday's light is no news.
 const TTL: Duration = Duration::from_hours(24);
 
+described::events!(pub(in crate::features) fn events: PartnerStatusChanged<'_>, SelfStatusChanged);
+
 /// To all devices of the partner.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PartnerStatusChanged<'a> {
     /// Whose light it is: the other person, seen from the receiver.
     partner_id: UserId,
     status: Status,
-    /// Epoch ms.
+    /// When a timed status lapses, epoch ms.
+    #[schema(required)]
     status_expiration: Option<i64>,
+    /// When it changed, epoch ms.
     timestamp: i64,
     #[serde(skip)]
     name: Option<&'a str>,
@@ -43,6 +49,16 @@ impl Event for PartnerStatusChanged<'_> {
             collapse_key: format!("partner_status_changed.{}", self.partner_id),
         })
     }
+
+    fn example() -> Self {
+        Self {
+            partner_id: described::example_user(),
+            status: Status::Available,
+            status_expiration: None,
+            timestamp: described::EXAMPLE_MS,
+            name: Some("Mia"),
+        }
+    }
 }
 
 fn text_key(status: Status) -> String {
@@ -50,13 +66,15 @@ fn text_key(status: Status) -> String {
 }
 
 /// To all devices of whose light it is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SelfStatusChanged {
     user_id: UserId,
     status: Status,
-    /// Epoch ms.
+    /// When a timed status lapses, epoch ms.
+    #[schema(required)]
     status_expiration: Option<i64>,
+    /// When it changed, epoch ms.
     timestamp: i64,
 }
 
@@ -66,6 +84,15 @@ impl Event for SelfStatusChanged {
 
     fn push(&self) -> Option<PushContent> {
         None
+    }
+
+    fn example() -> Self {
+        Self {
+            user_id: described::example_user(),
+            status: Status::Busy,
+            status_expiration: Some(described::EXAMPLE_MS + 1_800_000),
+            timestamp: described::EXAMPLE_MS,
+        }
     }
 }
 

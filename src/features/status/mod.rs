@@ -18,6 +18,7 @@ mod tests;
 use anyhow::bail;
 use serde::Deserialize;
 
+pub(super) use events::events;
 pub use lapse::run_lapse_job;
 pub use model::{Light, Person, Status, Timer};
 pub use routes::{openapi, routes};

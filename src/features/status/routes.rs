@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use garde::Validate;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -95,9 +97,19 @@ struct SetStatus {
     #[garde(skip)]
     status: Status,
     /// After so many seconds the status lapses to what it was before. Without it, it stays.
+    #[serde(default, deserialize_with = "whole_seconds")]
     #[garde(range(min = 1))]
     #[schema(minimum = 1, maximum = 604_800)]
     duration_seconds: Option<u32>,
+}
+
+/// `60.0` too: to JSON Schema it is an integer, and some languages write all numbers so.
+fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let fraction = number.as_f64().filter(|it| it.fract() == 0.0);
+    let whole = number.as_u64().or(fraction.and_then(|it| format!("{it}").parse().ok()));
+    let seconds = whole.and_then(|it| u32::try_from(it).ok());
+    seconds.map(Some).ok_or_else(|| D::Error::custom(format!("`{number}` is not a number of seconds")))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -2,7 +2,7 @@
 
 mod catalogue;
 mod dashboards;
-mod files;
+pub mod files;
 mod live;
 mod prometheus;
 mod rules;

@@ -11,7 +11,7 @@ use super::cookie;
 use crate::domain::ids::SessionId;
 use crate::edge::http::problem::ProblemBody;
 use crate::edge::http::{Caller, Json, Path, Problem};
-use crate::features::accounts::commands::{LogIn, Refresh};
+use crate::features::accounts::commands::{LogIn, LogInForm, Refresh};
 use crate::features::accounts::error::AccountError;
 use crate::features::accounts::model::{Client, RevokedReason};
 use crate::features::accounts::service::Service;
@@ -20,7 +20,7 @@ use crate::features::accounts::views::{SessionView, TokensView};
 /// Log in by e-mail address or username.
 ///
 /// An unknown account and a wrong password are answered alike.
-#[utoipa::path(post, path = "/auth/login", tag = "accounts", security(()), request_body = LogIn, responses(
+#[utoipa::path(post, path = "/auth/login", tag = "accounts", security(()), request_body = LogInForm, responses(
     (status = 200, description = "With the cookie `jwt_token`", body = TokensView),
     (status = 401, description = "bad_credentials", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
@@ -38,7 +38,7 @@ pub async fn log_in(
 /// Log in by username or e-mail address.
 ///
 /// The same as `POST /auth/login`.
-#[utoipa::path(post, path = "/users/login", tag = "accounts", security(()), request_body = LogIn, responses(
+#[utoipa::path(post, path = "/users/login", tag = "accounts", security(()), request_body = LogInForm, responses(
     (status = 200, description = "With the cookie `jwt_token`", body = TokensView),
     (status = 401, description = "bad_credentials", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),

@@ -12,7 +12,7 @@ use crate::features::accounts::commands::{SearchUsers, UpdateProfile};
 use crate::features::accounts::error::AccountError;
 use crate::features::accounts::rules::is_valid_username;
 use crate::features::accounts::service::Service;
-use crate::features::accounts::views::{PublicUserView, UserView, UsersPage};
+use crate::features::accounts::views::{JwkSet, PublicUserView, UserView, UsersPage};
 
 /// My account.
 #[utoipa::path(get, path = "/users/me", tag = "accounts", responses(
@@ -70,7 +70,7 @@ pub async fn search(
 
 /// The public keys that access tokens are signed with (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "accounts", security(()), responses(
-    (status = 200, description = "A JWK set", body = serde_json::Value),
+    (status = 200, description = "A JWK set", body = JwkSet),
 ))]
 pub async fn jwks(State(service): State<Arc<Service>>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "public, max-age=300")], Json(service.keys().jwks()))

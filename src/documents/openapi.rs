@@ -1,26 +1,23 @@
-//! The API described for programs: one `OpenAPI` 3.1 document, made from the routes that are served.
+//! The HTTP API: one `OpenAPI` 3.1 document, made from the routes that are served.
 
-use axum::Router;
-use axum::response::IntoResponse as _;
-use axum::routing::get;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder, Schema};
 
 use crate::edge::auth::SESSION_COOKIE;
 use crate::edge::http::ErrorCode;
 use crate::edge::http::problem::ProblemBody;
 use crate::edge::ops;
-use crate::features::{accounts, devices, linking, status};
+use crate::features;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Fanlight",
-        description = "A WebSocket cluster that never silently loses a committed event",
+        description = "A WebSocket cluster that never silently loses a committed event. What is said on the socket, and \
+            what is pushed, is an AsyncAPI document at `/asyncapi.json`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "/", description = "This server"), (url = "/api/v1", description = "The same, with a prefix")),
@@ -46,12 +43,16 @@ impl utoipa::Modify for Credentials {
 /// The whole document. Asks nothing of any part, so that it can be printed without a configuration.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
+    let mut routes = features::openapi();
+    routes.merge(ops::openapi());
+    complete(routes)
+}
+
+/// What the routes say of themselves, with what is true of all of them.
+#[must_use]
+pub fn complete(routes: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    for part in
-        [accounts::openapi(), linking::openapi(), status::openapi(), devices::openapi(), ops::openapi()]
-    {
-        document.merge(part);
-    }
+    document.merge(routes);
     for item in document.paths.paths.values_mut() {
         let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in methods.into_iter().flatten() {
@@ -59,7 +60,18 @@ pub fn document() -> utoipa::openapi::OpenApi {
             describe_answers(operation);
         }
     }
+    name_all_errors(&mut document);
     document
+}
+
+/// The table of errors is not a type; what `error` may be is all of it.
+fn name_all_errors(document: &mut utoipa::openapi::OpenApi) {
+    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
+    let problem = schemas.and_then(|schemas| schemas.get_mut("Problem"));
+    let Some(RefOr::T(Schema::Object(problem))) = problem else { return };
+    if let Some(RefOr::T(Schema::Object(error))) = problem.properties.get_mut("error") {
+        error.enum_values = Some(ErrorCode::ALL.iter().map(|code| code.as_str().into()).collect());
+    }
 }
 
 /// What every operation may answer, so that each states only what is its own.
@@ -101,15 +113,6 @@ fn problem(code: ErrorCode) -> Response {
     ResponseBuilder::new().description(code.as_str()).content("application/problem+json", content).build()
 }
 
-/// `GET /openapi.json`
-pub fn routes() -> Router {
-    let json = document().to_json().expect("the document is a plain tree");
-    Router::new().route(
-        "/openapi.json",
-        get(async move || ([(CONTENT_TYPE, "application/json")], json.clone()).into_response()),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -131,6 +134,13 @@ mod tests {
             }
         }
         assert!(names.len() > 20);
+    }
+
+    #[test]
+    fn every_error_is_named() {
+        let document = serde_json::to_value(document()).unwrap();
+        let named = document.pointer("/components/schemas/Problem/properties/error/enum").unwrap();
+        assert_eq!(named.as_array().unwrap().len(), ErrorCode::ALL.len());
     }
 
     #[test]
