@@ -178,7 +178,14 @@ impl Feed {
     fn message(&self, event: &Event) -> anyhow::Result<Vec<u8>> {
         let Some(person) = self.people.get(event.index) else { return change::message(event.index) };
         let (event, user, seq) = (EventId(event.id), person.id, event.seq);
-        Ok(wire::encode(&Envelope { event, user, seq, frame: Bytes::from_owner(change::frame()) }).to_vec())
+        Ok(wire::encode(&Envelope {
+            event,
+            user,
+            seq,
+            trace: None,
+            frame: Bytes::from_owner(change::frame()),
+        })
+        .to_vec())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::db::EpochId;
 use crate::domain::ids::{ConnectionId, NodeId};
 use crate::edge::http::problem::ErrorCode;
 use crate::edge::ws::close::{Advice, Closing};
-use crate::edge::ws::protocol::{self, CommandError, Reply, ResyncReason, WelcomeLimits};
+use crate::edge::ws::protocol::{self, CommandError, CommandErrorCode, Reply, ResyncReason, WelcomeLimits};
 use crate::telemetry::catalogue::{self, Values};
 
 const PAGE: &str = include_str!("../../../../docs/protocol.md");
@@ -115,7 +115,7 @@ fn the_answers_look_as_the_server_gives_them() {
         },
         Reply::Resync { reason: ResyncReason::AnotherPast, from_seq: 1 },
         Reply::Ok { r#ref },
-        Reply::Error { code: "c", message: "m".into(), r#ref },
+        Reply::Error { code: CommandErrorCode::InvalidAck, message: "m".into(), r#ref },
         Reply::Pong { r#ref },
         Reply::Draining { reconnect_after_ms: 1 },
     ];
