@@ -17,7 +17,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const TASKS_END_WITHIN: Duration = Duration::from_secs(10);
 
 /// Returns when everybody was called back (epoch ms).
-pub async fn drain(world: &World, private: Option<&Private>, limit: Duration) -> anyhow::Result<i64> {
+pub async fn drain(world: &World, private: Option<&Private>) -> anyhow::Result<i64> {
     let couples = world.couples.lock().clone();
     for couple in &couples {
         couple.changes.stop();
@@ -26,7 +26,7 @@ pub async fn drain(world: &World, private: Option<&Private>, limit: Duration) ->
         couple.changes.finished(ANSWERED_WITHIN).await;
     }
     // Whom a push can reach must have it before they come back by themselves.
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + world.settled_within;
     if let Some(Private { pool, .. }) = private {
         until(deadline, async || Ok(pending(pool, false).await? == 0)).await?;
     }

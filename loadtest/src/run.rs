@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use goose::GooseError;
@@ -33,8 +32,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
 async fn on(stage: &mut Stage, options: &Options) -> anyhow::Result<Report> {
     let roster = stage.roster(options).await?;
-    let pace = Duration::from_millis(options.pace_ms);
-    let world = Arc::new(World::new(stage.url(), roster, pace, Duration::from_secs(options.storm_every))?);
+    let world = Arc::new(World::new(stage.url(), roster, options)?);
     let attack = scenarios::attack(options.goose.clone(), &world)?;
     let run_time = options.run_time()?;
     let restarts = async {
@@ -56,7 +54,7 @@ async fn on(stage: &mut Stage, options: &Options) -> anyhow::Result<Report> {
         Err(error) => return Err(error).context("goose cannot run"),
     };
 
-    let recalled_at = drain(&world, stage.private(), Duration::from_secs(options.settled_within)).await?;
+    let recalled_at = drain(&world, stage.private()).await?;
     let pushes = stage.private().map(|private| Pushes::of(private.cluster.fcm.log())).transpose()?;
     let endings: Vec<Ending> = match stage.private() {
         Some(Private { pool, .. }) => truth::endings(pool).await?,
@@ -82,7 +80,7 @@ async fn on(stage: &mut Stage, options: &Options) -> anyhow::Result<Report> {
         couples: options.users()?,
         guests: couples.len().saturating_sub(options.users()?),
         run_time,
-        pace,
+        pace: world.pace,
         limits,
         restarted,
         pushes: pushes.map(|pushes| pushes.count()),

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::couple::Couple;
+use crate::options::Options;
 use crate::roster::Roster;
 use crate::tally::Tally;
 
@@ -33,6 +34,8 @@ pub struct World {
     pub pace: Duration,
     /// How often the storm breaks.
     pub storm_every: Duration,
+    /// How long after the last change all may take to arrive.
+    pub settled_within: Duration,
     pub began: Instant,
     pub in_flight: Arc<Semaphore>,
     /// Phones, schedules and requests.
@@ -45,7 +48,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(url: String, roster: Roster, pace: Duration, storm_every: Duration) -> anyhow::Result<Self> {
+    pub fn new(url: String, roster: Roster, options: &Options) -> anyhow::Result<Self> {
         Ok(Self {
             run: SystemClock.now().timestamp_millis(),
             url,
@@ -56,8 +59,9 @@ impl World {
                 .build()?,
             tally: Tally::default(),
             roster,
-            pace,
-            storm_every,
+            pace: Duration::from_millis(options.pace_ms),
+            storm_every: Duration::from_secs(options.storm_every),
+            settled_within: Duration::from_secs(options.settled_within),
             began: Instant::now(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             tasks: Shutdown::new(),

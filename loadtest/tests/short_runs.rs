@@ -24,7 +24,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_short_day_on_two_nodes_loses_nothing() {
-    let day = ["--nodes", "2", "--users", "6", "--run-time", "10s", "--pace-ms", "300", "--storm-every", "3"];
+    let day = ["--nodes", "2", "--users", "6", "--run-time", "8s", "--pace-ms", "300", "--storm-every", "3"];
     let (output, html) = run(&day);
     let said = said(&output);
     assert!(output.status.success(), "{said}");
@@ -37,7 +37,7 @@ fn a_short_day_on_two_nodes_loses_nothing() {
 #[cfg(feature = "seeded-bugs")]
 #[test]
 fn a_run_that_loses_events_fails() {
-    let lossy = ["--seeded-bug", "drop_messages=10", "--settled-within", "5", "--scenarios", "pingpong"];
+    let lossy = ["--seeded-bug", "drop_messages=10", "--settled-within", "4", "--scenarios", "pingpong"];
     let (output, _) = run(&[&lossy[..], &["--users", "3", "--run-time", "5s", "--pace-ms", "100"]].concat());
     let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
