@@ -1,5 +1,7 @@
 //! One node as a process: from its settings to the signal that ends it.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -48,6 +50,16 @@ pub async fn serve(mut config: Config, migrate: bool) -> anyhow::Result<()> {
         _ = terminate.recv() => anyhow::bail!("stopped at once, at the second signal"),
         _ = interrupt.recv() => anyhow::bail!("stopped at once, at the second signal"),
     }
+}
+
+/// For programs that start a cluster and are its nodes, too, so that no other program has to be built or can be out of
+/// date: serves if this process was started as a cluster starts its nodes, `serve --config FILE`.
+pub async fn serve_if_asked() -> Option<anyhow::Result<()>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let asked = arguments.next()? == "serve" && arguments.next()? == "--config";
+    let settings = arguments.next().filter(|_| asked)?;
+    let served = async { serve(Config::load(Some(Path::new(&settings)))?, false).await };
+    Some(served.await.context("a node cannot run"))
 }
 
 /// Several crates bring a provider of cryptography; this says which one they all use.

@@ -9,14 +9,10 @@
 
 #![expect(clippy::print_stdout, reason = "this is a command that talks to a person")]
 
-use std::ffi::{OsStr, OsString};
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser as _;
-use fanlight::config::Config;
-use fanlight::serve::{install_crypto, serve};
+use fanlight::serve::{install_crypto, serve_if_asked};
 
 use crate::options::Options;
 
@@ -49,8 +45,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     install_crypto();
-    let done = match node_settings() {
-        Some(settings) => be_a_node(Path::new(&settings)).await,
+    let done = match serve_if_asked().await {
+        Some(served) => served.map(|()| ExitCode::SUCCESS),
         None => run_once(&Options::parse()).await,
     };
     match done {
@@ -60,19 +56,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The cluster starts its nodes as `serve --config FILE`: this program is `fanlight` too, so that no other one has
-/// to be built, or can be out of date.
-fn node_settings() -> Option<OsString> {
-    let mut arguments = std::env::args_os().skip(1);
-    let is = |found: Option<OsString>, word: &str| found.as_deref() == Some(OsStr::new(word));
-    (is(arguments.next(), "serve") && is(arguments.next(), "--config")).then(|| arguments.next())?
-}
-
-async fn be_a_node(settings: &Path) -> anyhow::Result<ExitCode> {
-    serve(Config::load(Some(settings))?, false).await.context("a node cannot run")?;
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn run_once(options: &Options) -> anyhow::Result<ExitCode> {
