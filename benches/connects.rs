@@ -94,33 +94,21 @@ async fn cost(
 }
 
 /// How many users Redis knows to be connected.
-struct Presence {
-    redis: MultiplexedConnection,
-    /// Keys that are there when nobody is.
-    others: usize,
-}
+struct Presence(MultiplexedConnection);
 
 impl Presence {
     async fn of(cluster: &Cluster) -> anyhow::Result<Self> {
-        let redis = redis::Client::open(cluster.redis.url())?.get_multiplexed_async_connection().await?;
-        let mut presence = Self { redis, others: 0 };
-        presence.others = presence.keys().await?;
-        Ok(presence)
-    }
-
-    async fn keys(&mut self) -> anyhow::Result<usize> {
-        Ok(redis::cmd("DBSIZE").query_async(&mut self.redis).await?)
+        Ok(Self(redis::Client::open(cluster.redis.url())?.get_multiplexed_async_connection().await?))
     }
 
     async fn until(&mut self, users: usize) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
-            let present = self.keys().await?.saturating_sub(self.others);
-            let reached = if users == 0 { present == 0 } else { present >= users };
-            if reached {
+            let keys: Vec<String> = redis::cmd("KEYS").arg("*:presence:*").query_async(&mut self.0).await?;
+            if keys.len() == users {
                 return Ok(());
             }
-            ensure!(started.elapsed() < PRESENT_WITHIN, "Redis knows {present} of {users} users");
+            ensure!(started.elapsed() < PRESENT_WITHIN, "Redis knows {} of {users} users", keys.len());
             sleep(POLL).await;
         }
     }
