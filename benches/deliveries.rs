@@ -190,7 +190,7 @@ impl Feed {
 }
 
 async fn connect(cluster: &Cluster) -> anyhow::Result<MultiplexedConnection> {
-    Ok(redis::Client::open(cluster.redis.url())?.get_multiplexed_async_connection().await?)
+    Ok(fanlight::dev::redis::connect(&redis::Client::open(cluster.redis.url())?).await?)
 }
 
 async fn listen(mut wire: Wire, arrived: Arc<AtomicUsize>) {

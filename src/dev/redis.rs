@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::bail;
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -14,6 +16,20 @@ use super::state::StateDir;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// As long as a test waits for anything; by itself a connection waits for half a second.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A connection that is patient with a busy machine, for questions beside a cluster's own.
+///
+/// # Errors
+/// When Redis does not answer.
+pub async fn connect(client: &redis::Client) -> redis::RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER_WITHIN))
+        .set_response_timeout(Some(ANSWER_WITHIN));
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
 
 pub struct Redis {
     pub process: Process,

@@ -109,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn redis_answers() {
         let client = ::redis::Client::open(redis_url().await).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = super::super::redis::connect(&client).await.unwrap();
 
         let answer: String = ::redis::cmd("PING").query_async(&mut connection).await.unwrap();
 

@@ -167,7 +167,7 @@ async fn no_secret_is_found_anywhere() {
 /// All keys and values, as Redis would write them to a disk.
 async fn redis_contents(cluster: &Cluster) -> Vec<u8> {
     let client = redis::Client::open(cluster.redis.url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = fanlight::dev::redis::connect(&client).await.unwrap();
     let () =
         redis::cmd("CONFIG").arg(&["SET", "rdbcompression", "no"]).query_async(&mut redis).await.unwrap();
     let () = redis::cmd("SAVE").query_async(&mut redis).await.unwrap();

@@ -90,7 +90,7 @@ pub async fn settled(client: &Client) {
 /// Waits until the cluster knows that this person has no socket.
 pub async fn gone(client: &Client) {
     let redis = redis::Client::open(cluster().await.redis.url()).unwrap();
-    let redis = redis.get_multiplexed_async_connection().await.unwrap();
+    let redis = fanlight::dev::redis::connect(&redis).await.unwrap();
     let presence = format!("fanlight:presence:{}", client.id);
     eventually(DEADLINE, "the sockets are gone", async || {
         let mut redis = redis.clone();

@@ -61,7 +61,7 @@ impl Stage {
     /// Waits until Redis is old enough for "nobody is connected" to mean that.
     async fn until_redis_is_believed(&self) {
         let client = redis::Client::open(self.cluster.redis.url()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = fanlight::dev::redis::connect(&client).await.unwrap();
         until("redis is old enough", async || {
             let mut since = redis::cmd("HGET");
             since.arg("fanlight:pulse").arg("since");
@@ -199,7 +199,7 @@ impl Stage {
 
     async fn until_present(&self, what: &str, user: &str, expected: bool) {
         let client = redis::Client::open(self.cluster.redis.url()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = fanlight::dev::redis::connect(&client).await.unwrap();
         until(what, async || {
             let pattern = format!("fanlight:presence:{user}");
             let present: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.unwrap();

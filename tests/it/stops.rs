@@ -22,7 +22,7 @@ impl Stage {
     /// How many nodes are alive, as Redis knows.
     async fn leases(&self) -> usize {
         let client = redis::Client::open(self.cluster.redis.url()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = fanlight::dev::redis::connect(&client).await.unwrap();
         let keys: Vec<String> =
             redis::cmd("KEYS").arg("fanlight:lease:*").query_async(&mut redis).await.unwrap();
         keys.len()

@@ -19,7 +19,7 @@ const ROUNDS: usize = 10;
 const SOON: Duration = Duration::from_secs(20);
 
 pub async fn redis(url: &str) -> MultiplexedConnection {
-    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+    fanlight::dev::redis::connect(&redis::Client::open(url).unwrap()).await.unwrap()
 }
 
 /// How many nodes listen at this Redis; none if it cannot say.

@@ -126,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn what_redis_publishes_is_seen_without_being_a_receiver() {
         let client = redis::Client::open(redis_url().await).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut redis = crate::dev::redis::connect(&client).await.unwrap();
         let mut lines = client.get_async_monitor().await.unwrap().into_on_message::<String>();
         let (event, inbox) = (EventId::generate(), Uuid::now_v7());
         let frame = Bytes::from_static(b"\x81\"\\ \n\r\t\x07\x08\xff");

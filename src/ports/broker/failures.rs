@@ -25,7 +25,7 @@ async fn private_redis() -> (Redis, StateDir) {
 }
 
 async fn command(link: &RedisLink, words: &[&str]) {
-    let mut connection = link.client().get_multiplexed_async_connection().await.unwrap();
+    let mut connection = crate::dev::redis::connect(&link.client()).await.unwrap();
     let (name, arguments) = words.split_first().unwrap();
     ::redis::cmd(name).arg(arguments).query_async::<()>(&mut connection).await.unwrap();
 }

@@ -145,7 +145,7 @@ async fn what_redis_forgot_can_be_entered_again() {
     let presence = RedisPresence::new(link.clone());
     let entry = entry(living_node(&presence).await);
     presence.enter(std::slice::from_ref(&entry)).await.unwrap();
-    let mut redis = link.client().get_multiplexed_async_connection().await.unwrap();
+    let mut redis = crate::dev::redis::connect(&link.client()).await.unwrap();
     for key in [link.key("presence", entry.user), link.key("lease", entry.node)] {
         redis::cmd("DEL").arg(key).query_async::<()>(&mut redis).await.unwrap();
     }
