@@ -17,6 +17,7 @@ run() {
         --report-file "loadtest/reports/$name.html" --summary "loadtest/reports/$name.md" "$@"
 }
 
+mkdir -p loadtest/reports
 failed=0
 run steady || failed=1
 # Who is sent away from a node comes back when it says, some seconds later.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use goose::GooseError;
 use goose::metrics::GooseMetrics;
 
@@ -51,6 +51,8 @@ async fn on(stage: &mut Stage, options: &Options) -> anyhow::Result<Report> {
             let rules = failed.iter().map(|result| format!("{}, observed {}", result.rule, result.observed));
             (*metrics.0, rules.collect())
         }
+        // By itself it names neither.
+        Err(GooseError::InvalidOption { option, value, detail }) => bail!("{option} {value}: {detail}"),
         Err(error) => return Err(error).context("goose cannot run"),
     };
 
