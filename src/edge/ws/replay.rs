@@ -6,6 +6,7 @@
 //! Few connections read at once: when thousands come back together they wait for each other here, and not in
 //! front of the requests that need Postgres too.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,15 +89,18 @@ impl Replay {
         self.read(outbox::read_unsettled(&self.pool, user, after, up_to, self.page_events)).await
     }
 
-    /// Reads when it is this connection's turn; the deadline is for both.
-    async fn read<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    /// Reads when it is this connection's turn; the deadline is for both. In a box, and not `async`: a connection that
+    /// reads nothing, as it does most of its life, should not keep room for a statement (4.7 KiB).
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+    ) -> Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'a>> {
         let asked = Instant::now();
-        within_deadline(async {
+        Box::pin(within_deadline(async move {
             let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
             metrics::histogram!("fanlight_replay_wait_duration_seconds").record(asked.elapsed());
             work.await
-        })
-        .await
+        }))
     }
 }
 

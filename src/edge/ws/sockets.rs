@@ -145,7 +145,8 @@ impl Sockets {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let (claims, hello) = match self.authenticate(reader, hello).await {
+        // In a box: most of a connection's life comes after it.
+        let (claims, hello) = match Box::pin(self.authenticate(reader, hello)).await {
             Ok(authenticated) => authenticated,
             Err(end) => return end,
         };
