@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Deserialize;
 
@@ -43,9 +44,11 @@ pub struct Config {
 pub fn routes(config: &Config, served: utoipa::openapi::OpenApi) -> anyhow::Result<Router> {
     let documents = || {
         let openapi = openapi::complete(served).to_json().expect("the document is a plain tree");
+        // Made once: anybody may ask for them, as often as they like.
+        let (openapi, asyncapi) = (Bytes::from(openapi), Bytes::from(asyncapi::document().to_string()));
         Router::new()
             .route("/openapi.json", get(async move || json(openapi.clone())))
-            .route("/asyncapi.json", get(async move || json(asyncapi::document().to_string())))
+            .route("/asyncapi.json", get(async move || json(asyncapi.clone())))
     };
     match config.serve {
         Serve::None => Ok(Router::new()),
@@ -58,6 +61,6 @@ pub fn routes(config: &Config, served: utoipa::openapi::OpenApi) -> anyhow::Resu
     }
 }
 
-fn json(text: String) -> axum::response::Response {
+fn json(text: Bytes) -> axum::response::Response {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], text).into_response()
 }

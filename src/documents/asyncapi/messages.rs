@@ -50,8 +50,10 @@ impl Messages {
             replies: variants::<Reply<'static>>(&replies, &mut schemas),
             commands: variants::<Command>(&examples, &mut schemas)
                 .into_iter()
-                .map(|command| (answers(&command.name), command.with_ref()))
-                .map(|(answers, command)| (command, answers))
+                .map(|command| {
+                    let answers = answers(&command.name);
+                    (command.with_ref(), answers)
+                })
                 .collect(),
             pushes: described.iter().filter_map(push_message).collect(),
             schemas,
