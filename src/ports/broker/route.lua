@@ -21,7 +21,7 @@ end
 local believed
 local function is_absence_believed(moving)
   if redis.call('EXISTS', moving) == 1 then return false end
-  if believed == nil then believed = is_believed(pulse, stall, warmup) end
+  if believed == nil then believed = is_believed(pulse, stall, warmup, now) end
   return believed
 end
 

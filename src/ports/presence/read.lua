@@ -15,7 +15,7 @@ for i = 1, #entries, 2 do
     redis.call('HDEL', KEYS[1], connection)
   end
 end
-if #living == 0 and (redis.call('EXISTS', KEYS[3]) == 1 or not is_believed(KEYS[2], stall, warmup)) then
+if #living == 0 and (redis.call('EXISTS', KEYS[3]) == 1 or not is_believed(KEYS[2], stall, warmup, now_ms())) then
   return false
 end
 return living

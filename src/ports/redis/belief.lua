@@ -8,11 +8,10 @@ end
 
 -- Whether "nobody is connected" can be believed: neither the memory of this Redis nor its time has a hole that is
 -- younger than the warm-up. Without a warm-up, always.
-local function is_believed(pulse, stall, warmup)
+local function is_believed(pulse, stall, warmup, now)
   if warmup == 0 then return true end
   local since, seen = unpack(redis.call('HMGET', pulse, 'since', 'seen'))
   if not since then return false end
-  local now = now_ms()
   return now - seen <= stall and now - since >= warmup
 end
 
