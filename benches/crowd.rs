@@ -8,9 +8,11 @@ use fanlight::dev::cluster::{Cluster, ClusterOptions};
 use fanlight::dev::people::Person;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use sqlx::PgPool;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::wire::{PING, Wire};
 
@@ -92,4 +94,17 @@ async fn stay(mut wire: Wire, ping_every: Option<Duration>) -> anyhow::Result<()
             Err(_) => wire.write(PING, b"").await?,
         }
     }
+}
+
+/// Says that so many events were appended for each of these users.
+pub async fn set_last_seqs(pool: &PgPool, users: &[Uuid], last_seq: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO inboxes (user_id, last_seq) SELECT id, $2 FROM unnest($1::uuid[]) AS id
+         ON CONFLICT (user_id) DO UPDATE SET last_seq = EXCLUDED.last_seq",
+    )
+    .bind(users)
+    .bind(last_seq)
+    .execute(pool)
+    .await?;
+    Ok(())
 }

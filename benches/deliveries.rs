@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::Size;
-use crate::crowd::one_node;
+use crate::crowd::{one_node, set_last_seqs};
 use crate::floors::change;
 use crate::processes::cpu_us;
 use crate::statistics::{Spread, count};
@@ -208,14 +208,7 @@ async fn leave_events(
 ) -> anyhow::Result<Vec<Event>> {
     let ids: Vec<Uuid> = people.iter().map(|person| person.id.0).collect();
     let (from, to) = (i64::try_from(seen)? + 1, i64::try_from(seen + each)?);
-    sqlx::query(
-        "INSERT INTO inboxes (user_id, last_seq) SELECT id, $2 FROM unnest($1::uuid[]) AS id
-         ON CONFLICT (user_id) DO UPDATE SET last_seq = EXCLUDED.last_seq",
-    )
-    .bind(&ids)
-    .bind(to)
-    .execute(pool)
-    .await?;
+    set_last_seqs(pool, &ids, to).await?;
     let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
         r#"WITH made AS (
                INSERT INTO events (id, user_id, seq, kind, body, due_at, expires_at)

@@ -22,7 +22,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::Size;
-use crate::crowd::one_node;
+use crate::crowd::{one_node, set_last_seqs};
 use crate::processes::{cpu_us, rss_kib};
 use crate::statistics::{Spread, percentile};
 use crate::wire::{TOKEN_TTL, Wire, address, change};
@@ -275,14 +275,7 @@ impl Bench {
 /// Events that were confirmed long ago, for clients that say that they have seen none.
 async fn leave_events(pool: &PgPool, readers: &[Person]) -> anyhow::Result<()> {
     let ids: Vec<Uuid> = readers.iter().map(|reader| reader.id.0).collect();
-    sqlx::query(
-        "INSERT INTO inboxes (user_id, last_seq) SELECT id, $2 FROM unnest($1::uuid[]) AS id
-         ON CONFLICT (user_id) DO UPDATE SET last_seq = EXCLUDED.last_seq",
-    )
-    .bind(&ids)
-    .bind(EVENTS)
-    .execute(pool)
-    .await?;
+    set_last_seqs(pool, &ids, EVENTS.into()).await?;
     sqlx::query(
         r#"INSERT INTO events (id, user_id, seq, kind, body, created_at, due_at, expires_at, settled_at, outcome)
            SELECT gen_random_uuid(), id, seq, 'TEST', '{"type":"TEST","text":"' || repeat('x', $3) || '"}',

@@ -1,6 +1,7 @@
 //! One node as a process: from its settings to the signal that ends it.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,9 +53,23 @@ pub async fn serve(mut config: Config, migrate: bool) -> anyhow::Result<()> {
     }
 }
 
-/// For programs that start a cluster and are its nodes, too, so that no other program has to be built or can be out of
-/// date: serves if this process was started as a cluster starts its nodes, `serve --config FILE`.
-pub async fn serve_if_asked() -> Option<anyhow::Result<()>> {
+/// All of a program that starts a cluster and is its nodes, too, so that no other program has to be built or can be out
+/// of date: serves if this process was started as a cluster starts its nodes, otherwise does `work`. What goes wrong is
+/// said on standard error, behind the program's name.
+pub async fn be_a_node_or(program: &str, work: impl AsyncFnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
+    install_crypto();
+    let done = match serve_if_asked().await {
+        Some(served) => served.map(|()| ExitCode::SUCCESS),
+        None => work().await,
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{program}: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Serves, if the command is `serve --config FILE`.
+async fn serve_if_asked() -> Option<anyhow::Result<()>> {
     let mut arguments = std::env::args_os().skip(1);
     let asked = arguments.next()? == "serve" && arguments.next()? == "--config";
     let settings = arguments.next().filter(|_| asked)?;

@@ -12,7 +12,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use fanlight::serve::{install_crypto, serve_if_asked};
+use fanlight::serve::be_a_node_or;
 
 use crate::options::Options;
 
@@ -44,18 +44,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    install_crypto();
-    let done = match serve_if_asked().await {
-        Some(served) => served.map(|()| ExitCode::SUCCESS),
-        None => run_once(&Options::parse()).await,
-    };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("loadtest: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    be_a_node_or("loadtest", async || run_once(&Options::parse()).await).await
 }
 
 async fn run_once(options: &Options) -> anyhow::Result<ExitCode> {

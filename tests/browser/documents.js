@@ -7,6 +7,8 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
+import { complaintsOf } from './complaints.js';
+
 const [url, modules, screenshots, executablePath] = process.argv.slice(2);
 const { chromium } = createRequire(`${modules}/`)('playwright-core');
 
@@ -20,15 +22,7 @@ const operations = Object.values(document.paths).flatMap((path) => Object.values
 async function look(browser, path, inspect) {
   const page = await browser.newPage({ viewport: { width: 1440, height: 1040 } });
   page.setDefaultTimeout(PATIENCE_MS);
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(`uncaught: ${error}`));
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-  });
-  page.on('request', (request) => {
-    const own = request.url().startsWith(`${url}/`) || /^(data|blob):/.test(request.url());
-    if (!own) complaints.push(`asks for ${request.url()}`);
-  });
+  const complaints = complaintsOf(page, url, /^(data|blob):/);
   await page.goto(`${url}${path}`);
   await inspect(page);
   await page.screenshot({ path: `${screenshots}${path}.png` });

@@ -7,6 +7,8 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
+import { complaintsOf } from './complaints.js';
+
 const [url, modules, screenshots, executablePath] = process.argv.slice(2);
 const { chromium } = createRequire(`${modules}/`)('playwright-core');
 
@@ -16,14 +18,7 @@ const PATIENCE_MS = 60_000;
 async function main(browser) {
   const page = await browser.newPage({ viewport: { width: 1440, height: 1040 }, colorScheme: 'light' });
   page.setDefaultTimeout(PATIENCE_MS);
-  const complaints = [];
-  page.on('pageerror', (error) => complaints.push(`uncaught: ${error}`));
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-  });
-  page.on('request', (request) => {
-    if (!request.url().startsWith(url) && !request.url().startsWith('data:')) complaints.push(`asks for ${request.url()}`);
-  });
+  const complaints = complaintsOf(page, url);
   await page.goto(url);
 
   const [ada, ben] = ['ada', 'ben'].map((name) => new Phone(page, name));
