@@ -1,7 +1,11 @@
 //! The least that telling a partner can cost: one `UPDATE`, one `PUBLISH`, one send, and nothing around them.
+//!
+//! And the least that keeping the promise can cost: the same, but with the product's own statement, which locks, finds
+//! the partner and writes two events to two numbered inboxes, in a database that nothing else works on.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -16,6 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::promise;
 use crate::processes::Running;
 use crate::status_path::COUPLES;
 
@@ -42,7 +47,30 @@ pub struct Server {
 #[derive(Clone)]
 struct Stores {
     postgres: String,
+    promise: String,
     redis: String,
+}
+
+/// What a change writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    Row,
+    /// What a status change of the product writes.
+    Promise,
+}
+
+impl Writes {
+    /// The lanes whose changes write this: each couple has one for either.
+    pub fn lanes(self) -> Range<usize> {
+        match self {
+            Self::Row => 0..COUPLES,
+            Self::Promise => COUPLES..COUPLES * 2,
+        }
+    }
+
+    fn of(lane: usize) -> Self {
+        if Self::Row.lanes().contains(&lane) { Self::Row } else { Self::Promise }
+    }
 }
 
 impl Floor {
@@ -53,11 +81,17 @@ impl Floor {
         )
         .execute(pool)
         .await?;
-        sqlx::query("INSERT INTO floor SELECT lane, 'BUSY', now() FROM generate_series(0, $1 * 2) AS lane")
+        sqlx::query("INSERT INTO floor SELECT lane, 'BUSY', now() FROM generate_series(0, $1) AS lane")
             .bind(i64::try_from(COUPLES)?)
             .execute(pool)
             .await?;
-        let stores = Stores { postgres: cluster.postgres_url(), redis: cluster.redis.url() };
+        sqlx::query("CREATE DATABASE promise").execute(pool).await?;
+        let stores = Stores {
+            postgres: cluster.postgres_url(),
+            promise: cluster.postgres.url("promise"),
+            redis: cluster.redis.url(),
+        };
+        promise::fill(&stores.promise, Writes::Promise.lanes()).await?;
         let (publisher, subscriber) = (spawn(PUBLISHER, &stores)?, spawn(SUBSCRIBER, &stores)?);
         let mut tasks = JoinSet::new();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -79,18 +113,18 @@ pub fn request(lane: usize) -> Vec<u8> {
 
 /// A subscriber alone, for what is published elsewhere.
 pub fn subscriber(redis: &str) -> anyhow::Result<Server> {
-    spawn(SUBSCRIBER, &Stores { postgres: String::new(), redis: redis.to_owned() })
+    spawn(SUBSCRIBER, &Stores { postgres: String::new(), promise: String::new(), redis: redis.to_owned() })
 }
 
 fn spawn(role: &str, stores: &Stores) -> anyhow::Result<Server> {
-    let (process, address) = Running::start(role, &[&stores.postgres, &stores.redis])?;
+    let (process, address) = Running::start(role, &[&stores.postgres, &stores.promise, &stores.redis])?;
     Ok(Server { process, address })
 }
 
 pub async fn serve(role: &str) -> anyhow::Result<()> {
     let mut lines = std::io::stdin().lines();
-    let mut line = || lines.next().context("two lines on stdin: the stores")?.context("stdin");
-    let stores = Stores { postgres: line()?, redis: line()? };
+    let mut line = || lines.next().context("three lines on stdin: the stores")?.context("stdin");
+    let stores = Stores { postgres: line()?, promise: line()?, redis: line()? };
     rlimit::increase_nofile_limit(u64::MAX)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -128,22 +162,31 @@ pub struct Writer {
 
 impl Writer {
     async fn connect(stores: &Stores, channel: &str, lane: usize) -> anyhow::Result<Self> {
+        let database = match Writes::of(lane) {
+            Writes::Row => &stores.postgres,
+            Writes::Promise => &stores.promise,
+        };
         Ok(Self {
             lane,
             channel: channel.to_owned(),
             message: message(lane)?,
-            postgres: PgConnection::connect(&stores.postgres).await?,
+            postgres: PgConnection::connect(database).await?,
             redis: client(&stores.redis)?.get_multiplexed_async_connection().await?,
         })
     }
 
     /// One commit and one message.
     pub async fn change(&mut self) -> anyhow::Result<()> {
-        sqlx::query("UPDATE floor SET status = $2, at = now() WHERE lane = $1")
-            .bind(i64::try_from(self.lane)?)
-            .bind("BUSY")
-            .execute(&mut self.postgres)
-            .await?;
+        match Writes::of(self.lane) {
+            Writes::Row => {
+                sqlx::query("UPDATE floor SET status = $2, at = now() WHERE lane = $1")
+                    .bind(i64::try_from(self.lane)?)
+                    .bind("BUSY")
+                    .execute(&mut self.postgres)
+                    .await?;
+            }
+            Writes::Promise => promise::write(&mut self.postgres, self.lane).await?,
+        }
         let mut publish = redis::cmd("PUBLISH");
         Ok(publish.arg(&self.channel).arg(&self.message[..]).query_async(&mut self.redis).await?)
     }

@@ -4,6 +4,7 @@
 
 pub mod change;
 pub mod holders;
+mod promise;
 
 const ROLES: [&str; 4] = [change::PUBLISHER, change::SUBSCRIBER, holders::BARE, holders::STOCK];
 

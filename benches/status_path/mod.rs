@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use crate::Size;
-use crate::floors::change::Floor;
+use crate::floors::change::{Floor, Writes};
 use crate::stores;
 use crate::table::{Goal, Row, Section};
 use crate::wire::address;
@@ -30,7 +30,8 @@ const SHARES: [f64; 2] = [0.1, 0.5];
 /// The paths, by their place.
 const BARE: usize = 0;
 const HOPS: usize = 1;
-const FANLIGHT: usize = 2;
+const PROMISE: usize = 2;
+const FANLIGHT: usize = 3;
 
 pub async fn measure(size: Size) -> anyhow::Result<Vec<Section>> {
     let length = size.of(Duration::from_secs(2), Duration::from_millis(300));
@@ -46,8 +47,9 @@ pub async fn measure(size: Size) -> anyhow::Result<Vec<Section>> {
     let nodes = [address(&cluster.nodes[0].http())?, address(&cluster.nodes[1].http())?];
     let proxy = address(&cluster.url())?;
     let mut paths = [
-        Path::over_floor(&floor, false, &mut tasks).await?,
-        Path::over_floor(&floor, true, &mut tasks).await?,
+        Path::over_floor("floor", &floor, false, Writes::Row, &mut tasks).await?,
+        Path::over_floor("floor with the same hops", &floor, true, Writes::Row, &mut tasks).await?,
+        Path::over_floor("and with our statement", &floor, true, Writes::Promise, &mut tasks).await?,
         Path::over_cluster("Fanlight", nodes, &cluster, &pool, &mut tasks).await?,
         Path::over_cluster("Fanlight through HAProxy", [proxy, proxy], &cluster, &pool, &mut tasks).await?,
     ];
@@ -93,7 +95,8 @@ fn method(size: Size) -> String {
         "{COUPLES} couples; each caller's socket and requests are on one node, its partner's socket on another. Changes are due \
          at fixed times, {} % and {} % of the highest rate at which Fanlight took them; times count from then. Floor: one \
          process does `UPDATE` (committed), `PUBLISH`, and sends a frame of the same size; with its hops: a TCP request to \
-         one process, the socket on another. In turns, {} rounds; medians (quartiles). Postgres is durable.",
+         one process, the socket on another; with our statement: instead of its `UPDATE`, what a status change writes, in a \
+         database where nobody else works. In turns, {} rounds; medians (quartiles). Postgres is durable.",
         SHARES[0] * 100.0,
         SHARES[1] * 100.0,
         size.of(7, 1)
@@ -108,7 +111,12 @@ fn latencies(paths: &[Path], share: f64) -> Vec<Row> {
     for (name, percentile, times) in [("p50", 0.5, 1.25), ("p99", 0.99, 1.5)] {
         let arrived = |path: &Path| Some(path.percentile(percentile, |round| &round.arrived));
         let goal = if at_half { Goal::TimesFloor(times) } else { Goal::None };
-        for (floor, beside, goal) in [(BARE, "", goal), (HOPS, ", floor with its hops", Goal::None)] {
+        let floors = [
+            (BARE, "", goal),
+            (HOPS, ", floor with its hops", Goal::None),
+            (PROMISE, ", floor with its hops and our statement", Goal::None),
+        ];
+        for (floor, beside, goal) in floors {
             rows.push(Row {
                 metric: format!("`PATCH /status` → partner's frame, {name} at {load}{beside}, ms"),
                 floor: arrived(&paths[floor]),

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::COUPLES;
 use crate::floors;
-use crate::floors::change::{Floor, Writer};
+use crate::floors::change::{Floor, Writer, Writes};
 use crate::statistics::{Spread, count, percentile};
 use crate::wire::{TOKEN_TTL, Wire, change};
 
@@ -54,9 +54,16 @@ impl Path {
         Self { name, lanes: Vec::new(), current: Arc::default(), failed: Arc::default(), rounds: Vec::new() }
     }
 
-    pub async fn over_floor(floor: &Floor, hops: bool, tasks: &mut JoinSet<()>) -> anyhow::Result<Self> {
-        let mut path = Self::new(if hops { "floor with the same hops" } else { "floor" });
-        for lane in 0..COUPLES {
+    /// Without hops there is one process.
+    pub async fn over_floor(
+        name: &'static str,
+        floor: &Floor,
+        hops: bool,
+        writes: Writes,
+        tasks: &mut JoinSet<()>,
+    ) -> anyhow::Result<Self> {
+        let mut path = Self::new(name);
+        for lane in writes.lanes() {
             let caller = if hops {
                 Caller::http(floor.publisher.address, [(); 2].map(|()| floors::change::request(lane)))
             } else {

@@ -37,15 +37,19 @@ impl Dispatcher {
         Self { queue: mpsc::channel(1).0 }
     }
 
-    /// Starts the delivery of committed events, and returns at once. Call it after the commit. If the
-    /// queue is full the events wait for the sweeper.
-    pub fn dispatch(&self, events: Vec<Committed>) {
+    /// Starts the delivery of committed events, and waits for nobody but the task that does it. Call it after the
+    /// commit. If the queue is full the events wait for the sweeper.
+    ///
+    /// Cancel-safe: what is dropped while it waits is on its way.
+    pub async fn dispatch(&self, events: Vec<Committed>) {
         for event in events {
             failpoint!("after_commit");
             if let Err(TrySendError::Full(_)) = self.queue.try_send(event) {
                 metrics::counter!("fanlight_dispatch_overflows_total").increment(1);
             }
         }
+        // The events go first, then whatever the caller does next: it answers whoever knows already.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -35,15 +35,23 @@ pub async fn people(
         .take(count)
         .map(|id| Person { id, token: mint(id) })
         .collect();
-    let ids: Vec<Uuid> = people.iter().map(|person| person.id.0).collect();
+    add(pool, &people).await?;
+    Ok(people)
+}
+
+/// Writes people who cannot sign in.
+///
+/// # Errors
+/// When one of them is there already.
+pub async fn add(pool: &PgPool, people: &[Person]) -> anyhow::Result<()> {
     sqlx::query(
         "INSERT INTO users (id, email, password_hash, display_name, created_at, updated_at)
          SELECT id, id || '@example.com', '', 'Somebody', now(), now() FROM unnest($1::uuid[]) AS id",
     )
-    .bind(ids)
+    .bind(ids(people))
     .execute(pool)
     .await?;
-    Ok(people)
+    Ok(())
 }
 
 /// Makes couples of two lists of people, in their order.
@@ -51,7 +59,6 @@ pub async fn people(
 /// # Errors
 /// When one of them has a partner already.
 pub async fn link(pool: &PgPool, actors: &[Person], partners: &[Person]) -> anyhow::Result<()> {
-    let ids = |people: &[Person]| people.iter().map(|person| person.id.0).collect::<Vec<Uuid>>();
     sqlx::query(
         "INSERT INTO partners (user_id, partner_id, linked_at)
          SELECT one, other, now() FROM unnest($1::uuid[], $2::uuid[]) AS couple (one, other)
@@ -80,4 +87,8 @@ pub async fn give_phone(pool: &PgPool, person: &Person, fcm_token: &str) -> anyh
     .execute(pool)
     .await?;
     Ok(())
+}
+
+fn ids(people: &[Person]) -> Vec<Uuid> {
+    people.iter().map(|person| person.id.0).collect()
 }

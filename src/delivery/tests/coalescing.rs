@@ -47,13 +47,13 @@ async fn of_a_burst_the_first_and_the_last_are_pushed() {
     let user = world.user().await;
     world.device(user, "phone").await;
     let dispatcher = Dispatcher::start(&world.route(), &world.fallback(), 16, &world.shutdown);
-    dispatcher.dispatch(vec![world.event(user).await]);
+    dispatcher.dispatch(vec![world.event(user).await]).await;
     world.until_outcomes(user, &["pushed"]).await;
 
     for _ in 0..4 {
         let event = world.event(user).await;
         let id = event.envelope.event;
-        dispatcher.dispatch(vec![event]);
+        dispatcher.dispatch(vec![event]).await;
         until("it waits until the lane is free", async || world.due_in(id).await > 10.0).await;
     }
     assert_eq!(told(&world.push), ["1"]);

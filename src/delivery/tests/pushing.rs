@@ -21,7 +21,7 @@ async fn an_absent_user_is_pushed_at_once_on_every_device() {
     world.device(user, "tablet").await;
     let dispatcher = Dispatcher::start(&world.route(), &world.fallback(), 8, &world.shutdown);
 
-    dispatcher.dispatch(vec![world.event(user).await]);
+    dispatcher.dispatch(vec![world.event(user).await]).await;
 
     world.until_outcomes(user, &["pushed"]).await;
     assert_eq!(world.pushed(), [token(user, "phone"), token(user, "tablet")]);

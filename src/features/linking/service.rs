@@ -193,7 +193,7 @@ impl Service {
         let committed = outbox::append(&mut tx, events::linked(&caller, &owner, now)).await?;
         tx.commit().await?;
 
-        self.dispatcher.dispatch(committed);
+        self.dispatcher.dispatch(committed).await;
         metrics::counter!("fanlight_linking_changes_total", "change" => "linked").increment(1);
         Ok(session.id)
     }
@@ -212,7 +212,7 @@ impl Service {
             let committed = outbox::append(&mut tx, events::unlinked(&me, &other, now)).await?;
             tx.commit().await?;
 
-            self.dispatcher.dispatch(committed);
+            self.dispatcher.dispatch(committed).await;
             metrics::counter!("fanlight_linking_changes_total", "change" => "unlinked").increment(1);
             return Ok(());
         }

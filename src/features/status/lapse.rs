@@ -23,7 +23,7 @@ impl Service {
         let mut tx = self.pool.begin().await?;
         let (count, committed) = lapse(&mut tx, now, self.config.lapse_batch_max).await?;
         tx.commit().await?;
-        self.dispatcher.dispatch(committed);
+        self.dispatcher.dispatch(committed).await;
         if count > 0 {
             metrics::counter!("fanlight_status_changes_total", "cause" => "lapse").increment(count as u64);
         }

@@ -104,10 +104,10 @@ impl Service {
         failpoint!("before_commit");
         let committed = self.write(&change).await?;
 
-        self.dispatcher.dispatch(committed);
         if timer.is_some() {
             self.timer_set.notify_one();
         }
+        self.dispatcher.dispatch(committed).await;
         metrics::counter!("fanlight_status_changes_total", "cause" => "set").increment(1);
         failpoint!("before_answer");
         Ok(light)
