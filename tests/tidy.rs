@@ -16,7 +16,7 @@ const LINES_MAX: usize = 250;
 /// ... and these, for a reason, up to this. Tests, inline or in a file of their own, may be so long anyway.
 const LINES_MAX_LONG: usize = 400;
 const LONG_FILES: &[(&str, &str)] = &[
-    ("src/app.rs", "the one place where all parts are put together"),
+    ("src/app/mod.rs", "the one place where all parts are put together"),
     ("src/features/devices/repository.rs", "all statements on one table"),
 ];
 
@@ -176,7 +176,7 @@ fn refusal(from: &str, to: &str) -> Option<&'static str> {
     if to == "config" {
         let known = CONFIG_READERS.contains(&from);
         return (!known)
-            .then_some("take your own module's `Config` as a parameter; only app.rs reads all of it");
+            .then_some("take your own module's `Config` as a parameter; only app reads all of it");
     }
     if let Some((_, allowed)) = FOUNDATIONS.iter().find(|(name, _)| *name == from) {
         let down = allowed.contains(&to);

@@ -95,6 +95,48 @@ export interface PartnerUnlinked extends Durable {
   partnerId: string;
 }
 
+export type ChannelKind = 'channel' | 'group' | 'direct';
+
+export type Role = 'owner' | 'admin' | 'member';
+
+/** I made a channel or a group, or somebody a direct conversation with me. */
+export interface ChannelCreated extends Durable {
+  type: 'CHANNEL_CREATED';
+  channelId: string;
+  kind: ChannelKind;
+  /** Null for a direct conversation. */
+  name: string | null;
+  isPrivate: boolean;
+  createdBy: string;
+}
+
+/** Somebody took me in. */
+export interface Invited extends Durable {
+  type: 'INVITED';
+  channelId: string;
+  kind: ChannelKind;
+  name: string;
+  role: Role;
+  invitedBy: string;
+}
+
+/** I am not in it any more. */
+export interface MemberRemoved extends Durable {
+  type: 'MEMBER_REMOVED';
+  channelId: string;
+  userId: string;
+  removedBy: string;
+}
+
+/** I have read further, on one of my devices. */
+export interface SelfReadMarker extends Durable {
+  type: 'SELF_READ_MARKER';
+  channelId: string;
+  lastReadMessageId: string | null;
+  lastReadSeq: number;
+  unreadCount: number;
+}
+
 /** An event of a later server. Ephemeral events have no `seq`. */
 export interface UnknownEvent {
   type: string;
@@ -102,7 +144,15 @@ export interface UnknownEvent {
   [field: string]: unknown;
 }
 
-export type FanlightEvent = PartnerStatusChanged | SelfStatusChanged | PartnerLinked | PartnerUnlinked;
+export type FanlightEvent =
+  | PartnerStatusChanged
+  | SelfStatusChanged
+  | PartnerLinked
+  | PartnerUnlinked
+  | ChannelCreated
+  | Invited
+  | MemberRemoved
+  | SelfReadMarker;
 
 export type Advice = 'stop' | 'resume' | 'back_off' | 'refresh';
 
@@ -132,6 +182,10 @@ interface Handlers extends Record<FanlightEvent['type'], unknown> {
   SELF_STATUS_CHANGED: SelfStatusChanged;
   PARTNER_LINKED: PartnerLinked;
   PARTNER_UNLINKED: PartnerUnlinked;
+  CHANNEL_CREATED: ChannelCreated;
+  INVITED: Invited;
+  MEMBER_REMOVED: MemberRemoved;
+  SELF_READ_MARKER: SelfReadMarker;
   /** Every event. */
   '*': FanlightEvent | UnknownEvent;
   /** Acknowledged like an event: it comes again until a handler has succeeded. */

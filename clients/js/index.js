@@ -212,8 +212,9 @@ class Client {
   /** Returns `false` if the server must send it again. */
   async #handle(frame) {
     if (frame.type === 'RESYNC') return this.#resync(frame);
-    if (!isSeq(frame.seq)) {
-      // Ephemeral: nobody could send it again.
+    // With a revision, its seq is a message's in its channel.
+    if (!isSeq(frame.seq) || 'revision' in frame) {
+      // Nobody's own: it is not sent again for want of an acknowledgement.
       await this.#attemptTo(null, (signal) => this.#call([frame.type, '*'], frame, signal));
       return true;
     }

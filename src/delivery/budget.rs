@@ -145,6 +145,14 @@ impl Share {
         taken
     }
 
+    /// Takes `bytes`, even beyond the budget.
+    pub fn take(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(budget) = &self.budget {
+            budget.take(bytes);
+        }
+    }
+
     pub fn give_back(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(budget) = &self.budget {
@@ -183,10 +191,7 @@ impl Held {
             return;
         }
         self.bytes += more;
-        self.share.bytes.fetch_add(more, Ordering::Relaxed);
-        if let Some(budget) = &self.share.budget {
-            budget.take(more);
-        }
+        self.share.take(more);
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::bail;
 use serde::Deserialize;
 
+use crate::delivery::rooms;
+
 const COALESCE_WINDOW_MS_MAX: u64 = 60_000;
 
 /// Whose confirmation settles an event.
@@ -46,6 +48,7 @@ pub struct Config {
     /// How often a node compares its connections with Postgres while Redis is well.
     pub reconcile_interval_ms: u64,
     pub push: PushConfig,
+    pub rooms: rooms::Config,
 }
 
 /// How pushes are repeated.
@@ -69,6 +72,7 @@ impl Config {
     /// # Errors
     /// One sentence that names the key and what is wrong with it.
     pub fn check(&self) -> anyhow::Result<()> {
+        self.rooms.check()?;
         let counts = [
             self.sweep_batch_max as usize,
             self.replay_events_max as usize,
@@ -113,6 +117,24 @@ impl Config {
         if self.push.backoff_first_ms == 0 || self.push.backoff_first_ms > self.push.backoff_max_ms {
             bail!(
                 "delivery.push.backoff_first_ms must be at least 1 and at most delivery.push.backoff_max_ms"
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses what contradicts the settings of others: connections to Postgres, and frames that may wait for a client.
+    ///
+    /// # Errors
+    /// One sentence that names the key and what is wrong with it.
+    pub fn check_beside(&self, connections_max: u32, queue_frames_max: usize) -> anyhow::Result<()> {
+        if self.replay_concurrency + self.rooms.read_concurrency >= connections_max as usize {
+            bail!(
+                "delivery.replay_concurrency and delivery.rooms.read_concurrency together must be less than postgres.connections_max: requests need connections too"
+            );
+        }
+        if self.rooms.gate_changes_max >= queue_frames_max {
+            bail!(
+                "delivery.rooms.gate_changes_max must be less than sockets.queue_frames_max: who joins is left all of it at once"
             );
         }
         Ok(())

@@ -1,4 +1,5 @@
 //! What a kind of event is, for who writes a client: its schema, its life, and one example of it and of its push.
+//! Likewise what rooms are told, which has neither a life nor a push.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 use uuid::uuid;
 
-use crate::delivery::event::{Event, NewEvent, TOMBSTONE, placed};
+use crate::delivery::event::{Event, NewEvent, RoomEvent, TOMBSTONE, placed, typed};
 use crate::delivery::texts::{self, Text};
 use crate::domain::ids::{EventId, UserId};
 
@@ -26,6 +27,19 @@ macro_rules! events {
     };
 }
 pub(crate) use events;
+
+/// Lists what a feature tells rooms, likewise.
+macro_rules! room_events {
+    ($visibility:vis fn $name:ident: $($event:ty),* $(,)?) => {
+        $(impl $crate::delivery::described::Listed for $event {})*
+
+        /// Everything that this feature tells rooms.
+        $visibility fn $name() -> Vec<$crate::delivery::described::DescribedRoomEvent> {
+            vec![$($crate::delivery::described::DescribedRoomEvent::of::<$event>()),*]
+        }
+    };
+}
+pub(crate) use room_events;
 
 /// One kind of event.
 #[derive(Clone)]
@@ -67,6 +81,28 @@ impl Described {
             example: frame(id, seq, &event.body),
             push,
         }
+    }
+}
+
+/// One thing that a room is told.
+#[derive(Clone)]
+pub struct DescribedRoomEvent {
+    pub kind: &'static str,
+    /// All its fields but `type`.
+    pub schema: RefOr<Schema>,
+    /// The schemas that it refers to, by name.
+    pub refers_to: Vec<(String, RefOr<Schema>)>,
+    /// A whole frame.
+    pub example: Value,
+}
+
+impl DescribedRoomEvent {
+    pub fn of<E: RoomEvent>() -> Self {
+        let mut refers_to = Vec::new();
+        E::schemas(&mut refers_to);
+        let example =
+            serde_json::from_str(&typed(E::KIND, &E::example())).expect("an event is a JSON object");
+        Self { kind: E::KIND, schema: E::schema(), refers_to, example }
     }
 }
 

@@ -29,6 +29,33 @@ pub trait Event: Serialize + ToSchema + Listed {
     fn example() -> Self;
 }
 
+/// What everybody who follows a room is told, live: nobody's own, so that it has no place in a user's sequence. One flat
+/// JSON object as [`Event`]s are; if it has a place in the room's, it says so itself (`revision`).
+pub trait RoomEvent: Serialize + ToSchema + Listed {
+    /// The `type` of the frame, such as `MESSAGE_CREATED`.
+    const KIND: &'static str;
+
+    /// One as clients may get it, for the documents.
+    fn example() -> Self;
+}
+
+/// The finished WebSocket text frame of what a room is told, the same for everybody.
+pub fn room_frame<E: RoomEvent>(event: &E) -> Bytes {
+    text_frame(&typed(E::KIND, event))
+}
+
+/// The event's fields behind its `type`.
+pub(super) fn typed(kind: &'static str, event: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Body<'a, E> {
+        r#type: &'static str,
+        #[serde(flatten)]
+        event: &'a E,
+    }
+    serde_json::to_string(&Body { r#type: kind, event })
+        .expect("an event is a plain struct of strings and numbers")
+}
+
 /// What a push says, before it is put into a device's language.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushContent {
@@ -70,14 +97,7 @@ pub struct NewEvent {
 impl NewEvent {
     /// States `event` for `user`.
     pub fn new<E: Event>(user: UserId, event: &E) -> Self {
-        #[derive(Serialize)]
-        struct Body<'a, E> {
-            r#type: &'static str,
-            #[serde(flatten)]
-            event: &'a E,
-        }
-        let body = serde_json::to_string(&Body { r#type: E::KIND, event })
-            .expect("an event is a plain struct of strings and numbers");
+        let body = typed(E::KIND, event);
         let (id, push, trace) = (EventId::generate(), event.push(), traces::current());
         Self { id, user, kind: E::KIND, body, push, ttl: E::TTL, trace }
     }

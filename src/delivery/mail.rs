@@ -32,11 +32,18 @@ pub struct Numbered {
     pub trace: Option<TraceContext>,
 }
 
-/// A frame that is not in Postgres: it is told now, or not at all.
+/// A frame without a place in the user's sequence: what is not in Postgres, and what rooms tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     pub kind: NoticeKind,
     pub frame: Bytes,
+}
+
+impl Notice {
+    #[must_use]
+    pub fn lasting(frame: Bytes) -> Self {
+        Self { kind: NoticeKind::Lasting, frame }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +52,8 @@ pub enum NoticeKind {
     State { key: Box<str> },
     /// Worth nothing later, such as that somebody is typing.
     Ephemeral,
+    /// Follows what was left before it, and is not dropped: an answer, or what a room tells in its order.
+    Lasting,
 }
 
 /// All that came since the last look.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::task::Poll;
 
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
@@ -87,7 +88,7 @@ impl Mailbox {
         }
         self.update(|state| {
             state.mail.newest_seq = state.mail.newest_seq.max(event.seq);
-            if self.has_room(state, event.frame.len()) && self.reserve(state, event.frame.len()) {
+            if self.has_room(state, 1, event.frame.len()) && self.reserve(state, event.frame.len()) {
                 state.mail.events.push_back(event);
             }
         });
@@ -108,20 +109,50 @@ impl Mailbox {
                     metrics::counter!("fanlight_mailbox_notices_dropped_total").increment(1);
                     return;
                 }
-                NoticeKind::Ephemeral => {}
+                NoticeKind::Ephemeral | NoticeKind::Lasting => {}
             }
-            if self.has_room(state, bytes) && self.reserve(state, bytes) {
+            if self.has_room(state, 1, bytes) && self.reserve(state, bytes) {
                 state.mail.notices.push_back(notice);
             }
         });
     }
 
+    /// Leaves frames that follow each other: all of them, or none because this node has no memory for them now. Then the
+    /// answer is false, and somebody has to come again. A full queue ends the connection, and that is an answer, too.
+    #[must_use]
+    pub fn leave<'a>(&self, frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone) -> bool {
+        self.update(|state| {
+            let bytes = frames.clone().map(Bytes::len).sum();
+            if !self.has_room(state, frames.len(), bytes) {
+                return true;
+            }
+            let reserved = self.reserve(state, bytes);
+            if reserved {
+                state.mail.notices.extend(frames.cloned().map(Notice::lasting));
+            }
+            reserved
+        })
+    }
+
+    /// Leaves the answer to what the client said, even if that takes more memory than this node should.
+    pub fn answer(&self, frame: Bytes) {
+        self.update(|state| {
+            let bytes = frame.len();
+            if self.has_room(state, 1, bytes) {
+                self.share.take(bytes);
+                state.bytes += bytes;
+                state.mail.notices.push_back(Notice::lasting(frame));
+            }
+        });
+    }
+
     /// Whether the queue takes so much more. If not, this is the end of the connection.
-    fn has_room(&self, state: &mut State, bytes: usize) -> bool {
+    fn has_room(&self, state: &mut State, frames: usize, bytes: usize) -> bool {
         if state.mail.farewell.is_some() {
             return false;
         }
-        let fits = state.frames() < self.bounds.frames_max && state.bytes + bytes <= self.bounds.bytes_max;
+        let fits =
+            state.frames() + frames <= self.bounds.frames_max && state.bytes + bytes <= self.bounds.bytes_max;
         if !fits {
             metrics::counter!("fanlight_mailbox_overflows_total").increment(1);
             self.end(state, Farewell::SlowConsumer);
@@ -190,6 +221,12 @@ impl Mailbox {
     /// Ends the connection; the first reason counts. Returns whether this is the first.
     pub fn close(&self, reason: Farewell) -> bool {
         self.update(|state| self.end(state, reason))
+    }
+
+    /// Whether nothing more will be written.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.state.lock().mail.farewell.is_some()
     }
 
     /// Takes what came. Cancel-safe: takes nothing unless it returns.

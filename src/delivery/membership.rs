@@ -14,6 +14,7 @@ use crate::delivery::fallback::Fallback;
 use crate::delivery::mailbox::Mailbox;
 use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
+use crate::delivery::rooms::{TopicListener, TopicNews};
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
 use crate::failpoint;
 use crate::ports::broker::{Broker, Envelope, Incoming, Listener};
@@ -44,6 +45,20 @@ pub enum Control {
 
 /// Takes control messages. Called from the broker's task: must not block.
 pub type ControlListener = Arc<dyn Fn(Control) + Send + Sync>;
+
+/// Who else is told what arrives at this node.
+pub struct Listeners {
+    pub control: ControlListener,
+    pub topics: TopicListener,
+}
+
+#[cfg(test)]
+impl Listeners {
+    /// Of a node that does nothing about it.
+    pub fn none() -> Self {
+        Self { control: Arc::new(|_| {}), topics: Arc::new(|_| {}) }
+    }
+}
 
 /// The user has as many connections on this node as one may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +91,9 @@ impl Membership {
     }
 
     /// Starts to listen and to renew the lease.
-    pub fn start(self: &Arc<Self>, on_control: ControlListener, shutdown: &Shutdown) {
+    pub fn start(self: &Arc<Self>, listeners: Listeners, shutdown: &Shutdown) {
         let (missed, missed_queue) = mpsc::channel(MISSED_QUEUE_MAX);
-        let listener = self.listener(on_control, missed);
+        let listener = self.listener(listeners, missed);
         let (this, stop) = (Arc::clone(self), shutdown.clone());
         shutdown.spawn("delivery.subscriber", async move {
             // Cancel-safe: what the subscription held is in Postgres too.
@@ -137,8 +152,8 @@ impl Membership {
         }
     }
 
-    fn listener(self: &Arc<Self>, on_control: ControlListener, missed: mpsc::Sender<Envelope>) -> Listener {
-        let this = Arc::clone(self);
+    fn listener(self: &Arc<Self>, listeners: Listeners, missed: mpsc::Sender<Envelope>) -> Listener {
+        let (this, Listeners { control: on_control, topics: on_topic }) = (Arc::clone(self), listeners);
         Arc::new(move |incoming| match incoming {
             Incoming::Deliver(_) if seeded_bug::drops_message() => {}
             Incoming::Deliver(envelope) => {
@@ -152,7 +167,9 @@ impl Membership {
                 // A newer version may say more than we know.
                 Err(_) => metrics::counter!("fanlight_broker_unreadable_messages_total").increment(1),
             },
+            Incoming::Topic(room, message) => on_topic(TopicNews::Said(room, message)),
             Incoming::Subscribed => {
+                on_topic(TopicNews::Interrupted);
                 this.stale.store(true, Ordering::Relaxed);
                 this.health.interrupted();
             }

@@ -5,6 +5,8 @@
 //! into the [`mailbox`] of each connection. What a device confirms is written back by [`settlement`].
 //! Everything that goes wrong on this way is found by the [`sweeper`] (which [`claims`] it) or by [`reconcile`], and
 //! pushed by the [`fallback`] when no device answers. How it ended is one [`outcome`], with one reason.
+//!
+//! What happens in [`rooms`] goes another way to the same mailboxes: one change to everybody who subscribes.
 
 pub mod backlog;
 pub mod budget;
@@ -23,6 +25,7 @@ pub mod outbox;
 pub mod outcome;
 pub mod reconcile;
 pub mod registry;
+pub mod rooms;
 pub mod route;
 pub mod settlement;
 pub mod sweeper;

@@ -1,4 +1,4 @@
-//! After another Postgres took over, or a backup was restored: every connection looks whether what it sent is
+//! After another Postgres took over, or a backup was restored: every connection and room looks whether what it sent is
 //! still the past, and the other nodes hear of it. One of them may still speak to the server that was replaced.
 
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::db::Watch;
 use crate::delivery::membership::{Control, Membership};
 use crate::delivery::registry::Registry;
+use crate::delivery::rooms::Rooms;
 use crate::shutdown::Shutdown;
 
 /// The broker may lose what is said.
@@ -16,11 +17,12 @@ const CONNECTIONS_AT_ONCE: usize = 100;
 /// ... and then a pause, for a server that has just begun.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tells the other nodes which server is the newest, and wakes all connections of this one, until the process stops.
+/// Tells the other nodes which server is the newest, and wakes all rooms and connections of this one, until the process stops.
 pub async fn watch(
     database: Arc<Watch>,
     membership: Arc<Membership>,
     registry: Arc<Registry>,
+    rooms: Rooms,
     shutdown: Shutdown,
 ) {
     // Cancel-safe: a lost notification is repeated by the timer, except for the connections, which look by themselves
@@ -33,6 +35,7 @@ pub async fn watch(
         if woken.is_err() {
             continue;
         }
+        rooms.begin_anew();
         for some in registry.all().chunks(CONNECTIONS_AT_ONCE) {
             for mailbox in some {
                 mailbox.ring(mailbox.set_alarm());

@@ -69,6 +69,10 @@ ids! {
     DeviceTokenId;
     /// An offer to be linked, with its code.
     LinkSessionId;
+    /// A conversation: a channel, a group, or two people's own.
+    ChannelId;
+    /// What somebody wrote in a conversation.
+    MessageId;
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A world for the tests of the couples' features: real Postgres, a clock that stands, requests without a socket.
+//! A world for the tests of features: real Postgres, a clock that stands, requests without a socket.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,7 +25,9 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::tokens::{KeyAlgorithm, KeyRing};
 use crate::edge::auth::{AllowedOrigins, Authenticator};
 use crate::edge::http::PeerAddress;
-use crate::features::{devices, linking, status};
+use crate::features::channels::tests::Followed;
+use crate::features::messages::tests::Heard;
+use crate::features::{channels, devices, linking, messages, status};
 use crate::ports::throttle::{Limit, Throttle, ThrottleError, Verdict};
 
 pub struct World {
@@ -35,6 +37,10 @@ pub struct World {
     pub linking: Arc<linking::Service>,
     pub status: Arc<status::Service>,
     pub devices: Arc<devices::Service>,
+    /// What those who follow channels live were told.
+    pub followed: Followed,
+    /// What those who follow channels live were told of messages.
+    pub heard: Heard,
     keys: Arc<KeyRing>,
     router: Router,
 }
@@ -45,6 +51,8 @@ pub struct Sections {
     pub linking: linking::Config,
     pub status: status::Config,
     pub devices: devices::Config,
+    pub channels: channels::Config,
+    pub messages: messages::Config,
 }
 
 /// What came back.
@@ -66,10 +74,16 @@ impl Answer {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// With other settings than the defaults.
+    pub async fn with(change: impl FnOnce(&mut Sections)) -> Self {
         let pool = testing::database().await;
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let shared: SharedClock = clock.clone();
-        let config = toml::from_str::<Sections>(DEFAULT_TOML).unwrap();
+        let mut config = toml::from_str::<Sections>(DEFAULT_TOML).unwrap();
+        change(&mut config);
         let secret = "a secret that is long enough for HS256".to_owned();
         let keys = KeyRing::new([("k".to_owned(), KeyAlgorithm::HS256, secret)], "i".into(), "a".into());
         let keys = Arc::new(keys.unwrap());
@@ -81,21 +95,41 @@ impl World {
             pool.clone(),
             shared.clone(),
             Dispatcher::idle(),
-            throttle,
+            throttle.clone(),
             config.linking.clone(),
         );
         let status =
             status::Service::new(pool.clone(), shared.clone(), Dispatcher::idle(), config.status.clone());
-        let devices = devices::Service::new(pool.clone(), shared, config.devices.clone());
+        let devices = devices::Service::new(pool.clone(), shared.clone(), config.devices.clone());
+        let followed = Followed::default();
+        let channels = channels::Service::new(channels::Settings {
+            pool: pool.clone(),
+            clock: shared.clone(),
+            dispatcher: Dispatcher::idle(),
+            throttle: throttle.clone(),
+            followers: Box::new(followed.clone()),
+            config: config.channels.clone(),
+        });
+        let heard = Heard::default();
+        let messages = messages::Service::new(
+            pool.clone(),
+            shared,
+            Dispatcher::idle(),
+            heard.clone(),
+            throttle,
+            config.messages.clone(),
+        );
         let (router, _) = OpenApiRouter::new()
             .merge(linking::routes(linking.clone()))
             .merge(status::routes(status.clone()))
             .merge(devices::routes(devices.clone()))
+            .merge(channels::routes(channels))
+            .merge(messages::routes(messages))
             .split_for_parts();
         let router = router
             .layer(Extension(authenticator))
             .layer(Extension(PeerAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))));
-        Self { pool, clock, config, linking, status, devices, keys, router }
+        Self { pool, clock, config, linking, status, devices, followed, heard, keys, router }
     }
 
     pub async fn user(&self, display_name: Option<&str>) -> UserId {

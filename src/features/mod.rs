@@ -2,20 +2,25 @@
 
 use utoipa::openapi::OpenApi;
 
-use crate::delivery::described::Described;
+use crate::delivery::described::{Described, DescribedRoomEvent};
 
 pub mod accounts;
+pub mod channels;
 pub mod devices;
 #[cfg(test)]
 mod fixture;
 pub mod linking;
+pub mod messages;
+pub mod rooms;
 pub mod status;
 
 /// What all routes are, for the API document.
 #[must_use]
 pub fn openapi() -> OpenApi {
     let mut all = accounts::openapi();
-    for part in [linking::openapi(), status::openapi(), devices::openapi()] {
+    let parts =
+        [linking::openapi(), status::openapi(), devices::openapi(), channels::openapi(), messages::openapi()];
+    for part in parts {
         all.merge(part);
     }
     all
@@ -24,5 +29,11 @@ pub fn openapi() -> OpenApi {
 /// Every kind of event. A feature's list is visible only here: the compiler says which one nobody asks for.
 #[must_use]
 pub fn events() -> Vec<Described> {
-    [linking::events(), status::events()].concat()
+    [linking::events(), status::events(), channels::events(), messages::events()].concat()
+}
+
+/// Everything that rooms are told.
+#[must_use]
+pub fn room_events() -> Vec<DescribedRoomEvent> {
+    messages::room_events()
 }

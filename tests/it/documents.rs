@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::client::{self, Api, Client};
 use crate::observability::files::{literals_behind, program};
 use crate::page::chromium;
+use crate::rooms::told::follow_a_room;
 use crate::shared;
 use crate::socket::Socket;
 use crate::stage::options;
@@ -22,12 +23,15 @@ use crate::toolbox::toolbox;
 /// A browser's steps, or a minute of schemathesis on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// All requests come from one person at one address, and hashing well is not what they are about.
-const UNLIMITED: [(&str, &str); 8] = [
+const UNLIMITED: [(&str, &str); 11] = [
     ("FANLIGHT__ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ACCOUNT_AND_ADDRESS_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ACCOUNT_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ADDRESS_MAX", "1000000"),
     ("FANLIGHT__LINKING__WRONG_CODES_MAX", "1000000"),
+    ("FANLIGHT__CHANNELS__INVITATIONS_PER_USER_MAX", "1000000"),
+    ("FANLIGHT__MESSAGES__PER_MINUTE_MAX", "1000000"),
+    ("FANLIGHT__MESSAGES__SEARCHES_PER_MINUTE_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__HASHING_MEMORY_KIB", "64"),
     ("FANLIGHT__ACCOUNTS__HASHING_PASSES", "1"),
     ("FANLIGHT__ACCOUNTS__HASHING_LANES", "1"),
@@ -164,7 +168,14 @@ async fn no_frame_is_sent_that_the_document_lacks() {
             found += 1;
         }
         let frames = text.matches("text_frame(").count();
-        let known = ["src/delivery/event.rs", "src/edge/ws/protocol.rs"].contains(&path.as_str());
+        let known = [
+            "src/delivery/event.rs",
+            "src/delivery/rooms/notice.rs",
+            "src/edge/ws/protocol.rs",
+            "src/features/channels/followers.rs",
+            "src/features/rooms/frames.rs",
+        ];
+        let known = known.contains(&path.as_str());
         assert!(known || frames == 0, "{path}: a frame that is neither an event nor a reply");
     }
     assert_eq!(found, 1, "UNREADABLE");
@@ -181,7 +192,10 @@ async fn what_is_said_on_sockets_and_pushed_is_what_the_document_says() {
     ada.patch("/status", json!({"status": "BUSY"})).await.expect(200);
     ada.delete("/partner").await.expect(204);
     client::link(&ben, &ada).await;
-    let pushed = shared::pushes_to(&token, 3).await;
+    let channel = ada.post("/channels/", json!({"name": shared::fresh("general")})).await.expect(201);
+    let members = format!("/channels/{}/members", channel["id"].as_str().unwrap());
+    ada.post(&members, json!({"userId": ben.id})).await.expect(201);
+    let pushed = shared::pushes_to(&token, 4).await;
     let pushed: Vec<Value> = pushed
         .iter()
         .map(|entry| json!({"notification": entry.message["notification"], "data": entry.message["data"]}))
@@ -211,9 +225,28 @@ async fn what_is_said_on_sockets_and_pushed_is_what_the_document_says() {
     ben.patch("/status", json!({"status": "BUSY"})).await.expect(200);
     ada.delete("/partner").await.expect(204);
     client::link(&ada, &ben).await;
-    let kinds = ["PARTNER_STATUS_CHANGED", "SELF_STATUS_CHANGED", "PARTNER_UNLINKED", "PARTNER_LINKED"];
+    ada.delete(&format!("{members}/{}", ben.id)).await.expect(204);
+    ada.post(&members, json!({"userId": ben.id})).await.expect(201);
+    ben.post("/channels/", json!({"kind": "direct", "userId": ada.id})).await.expect(201);
+    let kinds = [
+        "PARTNER_STATUS_CHANGED",
+        "SELF_STATUS_CHANGED",
+        "PARTNER_UNLINKED",
+        "PARTNER_LINKED",
+        "MEMBER_REMOVED",
+        "INVITED",
+        "CHANNEL_CREATED",
+    ];
     conversation.hear(&mut v1, &kinds).await;
+    let (channel, _, message) = said_in_a_channel(&ben).await;
+    let read = json!({"messageId": message});
+    ben.post(&format!("/channels/{channel}/read"), read).await.expect(200);
+    conversation.hear(&mut v1, &["CHANNEL_CREATED", "SELF_READ_MARKER"]).await;
+    follow_a_room(&mut conversation, &ada, &ben).await;
+    hold_against_the_documents(&conversation, &pushed).await;
+}
 
+async fn hold_against_the_documents(conversation: &Conversation, pushed: &[Value]) {
     let mut holding = Command::new(&toolbox().node);
     holding.arg(file("tests/browser/messages.js")).arg(&toolbox().root);
     holding.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -231,23 +264,45 @@ async fn what_is_said_on_sockets_and_pushed_is_what_the_document_says() {
     assert_success(&timeout(PATIENCE, process.wait_with_output()).await.unwrap().unwrap());
 }
 
+/// A channel of this person, and two messages in it.
+async fn said_in_a_channel(client: &Client) -> (String, String, String) {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let channel = client.post("/channels", json!({"name": shared::fresh("room")})).await.expect(201);
+    let channel = text(&channel["id"]);
+    let say = async |content: &str| {
+        let message = json!({"channelId": channel, "content": content});
+        text(&client.post("/messages", message).await.expect(201)["id"])
+    };
+    let (one, other) = (say("one").await, say("other").await);
+    (channel, one, other)
+}
+
 /// What was said on a socket, both ways.
 #[derive(Default)]
-struct Conversation {
+pub struct Conversation {
     heard: Vec<Value>,
     said: Vec<Value>,
 }
 
 impl Conversation {
-    async fn say(&mut self, socket: &Socket, command: Value) {
+    pub async fn say(&mut self, socket: &Socket, command: Value) {
         socket.send(command.clone()).await;
         self.said.push(command);
     }
 
-    async fn hear(&mut self, socket: &mut Socket, kinds: &[&str]) {
+    pub async fn hear(&mut self, socket: &mut Socket, kinds: &[&str]) {
         for kind in kinds {
             self.heard.push(socket.expect_event(kind).await);
         }
+    }
+
+    /// In either order.
+    pub async fn hear_both(&mut self, socket: &mut Socket, kinds: [&str; 2]) {
+        let both = [socket.next_event().await, socket.next_event().await];
+        let mut heard = [0, 1].map(|one: usize| both[one]["type"].as_str().unwrap());
+        heard.sort_unstable();
+        assert_eq!(heard, kinds);
+        self.heard.extend(both);
     }
 }
 
@@ -291,6 +346,7 @@ async fn schemathesis_finds_nothing_that_the_document_does_not_say() {
     client::link(&coupled, &register("other").await).await;
     client::link(&parting, &register("parted").await).await;
     let offered = user.post("/linking/sessions", Value::Null).await.expect(201);
+    let (channel, message, deleted_message) = said_in_a_channel(&user).await;
 
     try_all(
         &cluster,
@@ -303,6 +359,9 @@ async fn schemathesis_finds_nothing_that_the_document_does_not_say() {
             ("PARTING_TOKEN", &parting.access_token),
             ("USERNAME", "user"),
             ("LINK_SESSION", offered["sessionId"].as_str().unwrap()),
+            ("CHANNEL", &channel),
+            ("MESSAGE", &message),
+            ("DELETED_MESSAGE", &deleted_message),
         ],
     )
     .await;

@@ -25,6 +25,7 @@ mod reconnect;
 mod resume;
 mod revocation;
 mod rolling;
+mod rooms;
 mod secrets;
 mod shape;
 mod shared;

@@ -55,6 +55,21 @@ test('an event is acknowledged when its handler is done and its place is stored'
   assert.deepEqual({ seq: client.seq, epoch: client.epoch }, { seq: 1, epoch: 'e' });
 });
 
+test("a room's message is nobody's own: its place in the room is not taken for one of the user's", async (t) => {
+  const { server, client, errors } = start(t);
+  const heard = [];
+  client.on('MESSAGE_CREATED', ({ seq }) => heard.push(seq));
+  const socket = await server.next();
+  socket.welcome();
+  socket.say(event(1));
+  socket.say({ type: 'MESSAGE_CREATED', channelId: 'c', seq: 41, revision: 58, timestamp: 1 });
+  socket.say(event(2));
+  await socket.acked(2);
+  assert.deepEqual(heard, [41]);
+  assert.deepEqual(errors, []);
+  assert.equal(client.seq, 2);
+});
+
 test('what was seen is seen once, over connections and lives of the client', async (t) => {
   const storage = memoryStorage();
   const first = start(t, { storage });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 
 use super::{BOUNDS, mailbox};
@@ -89,6 +90,37 @@ fn without_memory_an_event_is_only_told_of() {
     let mail = other.collect().now_or_never().unwrap();
     assert_eq!((mail.events.len(), mail.newest_seq, mail.farewell), (0, 7, None));
     assert_eq!(budget.bytes(), 900);
+}
+
+#[test]
+fn frames_that_follow_each_other_are_left_together_or_not_at_all() {
+    let budget = Budget::new(1_000);
+    let (full, other) = (on_node(&budget), on_node(&budget));
+    full.offer(event(1, 900));
+    let [small, large] = [Bytes::from_static(&[b'a'; 50]), Bytes::from_static(&[b'b'; 60])];
+
+    assert!(!other.leave([&small, &large].into_iter()), "there is no memory for both");
+    assert!(other.collect().now_or_never().is_none());
+    other.answer(large.clone());
+    assert_eq!(budget.bytes(), 960);
+    full.collect().now_or_never().unwrap();
+    assert!(other.leave([&small, &large].into_iter()));
+    assert_eq!(frames(&other).iter().map(String::len).collect::<Vec<_>>(), [60, 50, 60]);
+    assert_eq!(budget.bytes(), 0);
+}
+
+#[test]
+fn frames_that_find_no_place_end_the_connection() {
+    let mailbox = mailbox(UserId::generate(), None);
+    let frame = Bytes::from_static(b"frame");
+    assert!(mailbox.leave(std::iter::repeat_n(&frame, BOUNDS.frames_max)));
+    mailbox.notify(ephemeral("dropped"));
+    assert_eq!(frames(&mailbox).len(), BOUNDS.frames_max);
+
+    assert!(mailbox.leave(std::iter::repeat_n(&frame, BOUNDS.frames_max + 1)));
+    assert!(mailbox.is_ended());
+    let mail = mailbox.collect().now_or_never().unwrap();
+    assert_eq!((mail.farewell, mail.notices.len()), (Some(Farewell::SlowConsumer), 0));
 }
 
 #[test]

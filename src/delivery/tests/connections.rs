@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 
 use super::{BOUNDS, World, mailbox, token, until};
 use crate::delivery::mailbox::{Farewell, Numbered};
-use crate::delivery::membership::Membership;
+use crate::delivery::membership::{Listeners, Membership};
 use crate::delivery::reconcile::{BrokerHealth, Reconciler};
 use crate::delivery::registry::Registry;
 use crate::delivery::route::Turn;
@@ -48,7 +48,7 @@ impl World {
             Arc::new(BrokerHealth::default()),
             self.fallback(),
         );
-        membership.start(Arc::new(|_| {}), &self.shutdown);
+        membership.start(Listeners::none(), &self.shutdown);
         let probe = self.broker();
         until("the node listens", async || probe.probe().await.is_ok()).await;
         until("its lease lives", async || {

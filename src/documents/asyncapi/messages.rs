@@ -4,11 +4,13 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::delivery::described::{self as events, Described};
-use crate::domain::ids::EventId;
+use super::events::{event_message, push_message, room_message, unreadable};
+use crate::delivery::rooms::notice::RoomNotice;
 use crate::edge::ws::described as socket;
 use crate::edge::ws::protocol::{Command, Reply};
-use crate::features;
+use crate::features::messages::{self, MessageCommand};
+use crate::features::rooms::{self, PassingFrame, RoomCommand};
+use crate::features::{self, channels};
 
 /// One kind of message.
 pub struct Message {
@@ -16,14 +18,16 @@ pub struct Message {
     pub name: String,
     /// Its name among all.
     pub component: String,
-    description: String,
-    payload: Value,
-    examples: Vec<Value>,
+    pub description: String,
+    pub payload: Value,
+    pub examples: Vec<Value>,
 }
 
 /// All of them, and the schemas that they refer to.
 pub struct Messages {
     pub events: Vec<Message>,
+    /// What those who subscribe to a room are told.
+    pub rooms: Vec<Message>,
     pub replies: Vec<Message>,
     /// With the names of what may answer them.
     pub commands: Vec<(Message, &'static [&'static str])>,
@@ -36,25 +40,36 @@ impl Messages {
         let mut schemas = Map::new();
         let described = features::events();
         let replies: Vec<Value> = socket::replies().iter().map(to_value).collect();
-        let commands = socket::commands();
-        let examples: Vec<Value> = commands.iter().map(|(example, _)| example.clone()).collect();
-        let answers = |name: &str| {
-            let known = commands.iter().find(|(example, _)| example["type"] == name);
-            known.map_or(&[][..], |(_, answers)| answers)
-        };
+        let notices: Vec<Value> = RoomNotice::examples().iter().map(to_value).collect();
+        let passing: Vec<Value> = rooms::frames().iter().map(to_value).collect();
+        let mut rooms = variants::<RoomNotice>(&notices, &mut schemas);
+        rooms.extend(variants::<PassingFrame>(&passing, &mut schemas));
+        let followed: Vec<Value> = channels::Notice::examples().iter().map(to_value).collect();
+        rooms.extend(variants::<channels::Notice>(&followed, &mut schemas));
+        let mut commands = commands_of::<Command>(&socket::commands(), &mut schemas);
+        commands.extend(commands_of::<RoomCommand>(&rooms::commands(), &mut schemas));
+        commands.extend(commands_of::<MessageCommand>(&messages::commands(), &mut schemas));
+        // `TYPING` goes both ways.
+        for (command, _) in &mut commands {
+            if rooms.iter().any(|frame| frame.name == command.name) {
+                command.name = format!("command.{}", command.name);
+                command.component.clone_from(&command.name);
+            }
+        }
         let mut events: Vec<Message> =
             described.iter().map(|event| event_message(event, &mut schemas)).collect();
         events.push(unreadable());
+        rooms.extend(features::room_events().iter().map(|event| room_message(event, &mut schemas)));
+        // What the user is told for good, the room is told in passing.
+        for frame in rooms.iter_mut().filter(|frame| events.iter().any(|event| event.name == frame.name)) {
+            frame.name = format!("room.{}", frame.name);
+            frame.component.clone_from(&frame.name);
+        }
         Self {
             events,
+            rooms,
             replies: variants::<Reply<'static>>(&replies, &mut schemas),
-            commands: variants::<Command>(&examples, &mut schemas)
-                .into_iter()
-                .map(|command| {
-                    let answers = answers(&command.name);
-                    (command.with_ref(), answers)
-                })
-                .collect(),
+            commands,
             pushes: described.iter().filter_map(push_message).collect(),
             schemas,
         }
@@ -62,7 +77,8 @@ impl Messages {
 
     /// What is said on the socket, both ways.
     pub fn on_socket(&self) -> impl Iterator<Item = &Message> {
-        self.events.iter().chain(&self.replies).chain(self.commands.iter().map(|(command, _)| command))
+        let told = self.events.iter().chain(&self.rooms).chain(&self.replies);
+        told.chain(self.commands.iter().map(|(command, _)| command))
     }
 
     pub fn components(&self) -> Value {
@@ -110,11 +126,11 @@ pub fn schema_of<T: PartialSchema>() -> Value {
     to_value(&T::schema())
 }
 
-fn to_value(it: &impl serde::Serialize) -> Value {
+pub fn to_value(it: &impl serde::Serialize) -> Value {
     serde_json::to_value(it).expect("a plain tree")
 }
 
-fn insert_all(schemas: &mut Map<String, Value>, found: &[(String, RefOr<Schema>)]) {
+pub fn insert_all(schemas: &mut Map<String, Value>, found: &[(String, RefOr<Schema>)]) {
     schemas.extend(found.iter().map(|(name, schema)| (name.clone(), to_value(schema))));
 }
 
@@ -138,103 +154,30 @@ fn variants<T: ToSchema>(examples: &[Value], schemas: &mut Map<String, Value>) -
     variants.into_iter().map(message).collect()
 }
 
+/// The messages of an enum of commands, with the names of what may answer them.
+fn commands_of<T: ToSchema>(
+    described: &[(Value, &'static [&'static str])],
+    schemas: &mut Map<String, Value>,
+) -> Vec<(Message, &'static [&'static str])> {
+    let examples: Vec<Value> = described.iter().map(|(example, _)| example.clone()).collect();
+    let answers = |name: &str| {
+        let known = described.iter().find(|(example, _)| example["type"] == name);
+        known.map_or(&[][..], |(_, answers)| answers)
+    };
+    let with_answers = |command: Message| {
+        let answers = answers(&command.name);
+        (command.with_ref(), answers)
+    };
+    variants::<T>(&examples, schemas).into_iter().map(with_answers).collect()
+}
+
 /// The one value that `type` may have, here or in a part of it.
 fn type_of(schema: &Value) -> Option<&str> {
     let here = schema.pointer("/properties/type/enum/0").and_then(Value::as_str);
     here.or_else(|| schema["allOf"].as_array()?.iter().find_map(type_of))
 }
 
-fn take_description(schema: &mut Value) -> String {
+pub fn take_description(schema: &mut Value) -> String {
     let own = schema.as_object_mut().and_then(|schema| schema.remove("description"));
     own.and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-fn event_message(event: &Described, schemas: &mut Map<String, Value>) -> Message {
-    insert_all(schemas, &event.refers_to);
-    let mut payload = to_value(&event.schema);
-    let life = format!("Kept for {} hours.", event.ttl.as_secs() / 3_600);
-    let description = format!("{}\n\n{life}", take_description(&mut payload));
-    let place = place(event.kind);
-    for (name, schema) in place.as_object().into_iter().flatten() {
-        payload["properties"][name] = schema.clone();
-        if let Some(required) = payload["required"].as_array_mut() {
-            required.push(json!(name));
-        }
-    }
-    Message {
-        name: event.kind.to_owned(),
-        component: event.kind.to_owned(),
-        description,
-        payload,
-        examples: vec![event.example.clone()],
-    }
-}
-
-/// What every durable event has.
-fn place(kind: &str) -> Value {
-    let mut id = schema_of::<EventId>();
-    id["description"] = json!("The same in a push: an event that comes twice is known by it.");
-    json!({
-        "type": {"type": "string", "enum": [kind]},
-        "id": id,
-        "seq": {
-            "type": "integer", "format": "int64", "minimum": 1,
-            "description": "Its place in the user's sequence, which has no gap.",
-        },
-    })
-}
-
-/// An event that this version of the server cannot read any more.
-fn unreadable() -> Message {
-    let example = events::unreadable();
-    let kind = example["type"].as_str().unwrap_or_default().to_owned();
-    Message {
-        component: kind.clone(),
-        description: "Stands for an event that cannot be read, so that the sequence has no gap. Ignore it."
-            .to_owned(),
-        payload: json!({"type": "object", "properties": place(&kind), "required": ["type", "id", "seq"]}),
-        examples: vec![example],
-        name: kind,
-    }
-}
-
-/// What the app gets on the phone.
-fn push_message(event: &Described) -> Option<Message> {
-    let push = event.push.as_ref()?;
-    let own = to_value(&event.schema);
-    let data = push.data.as_object()?;
-    let field = |(name, example): (&String, &Value)| {
-        let schema = match name.as_str() {
-            "type" => json!({"type": "string", "enum": [example]}),
-            "seq" => json!({"type": "string", "pattern": "^[0-9]+$"}),
-            "eventId" => schema_of::<EventId>(),
-            name => own["properties"].get(name).cloned().unwrap_or_else(|| json!({"type": "string"})),
-        };
-        (name.clone(), schema)
-    };
-    let names: Vec<_> = data.keys().collect();
-    let text = json!({"type": "string", "description": "In the language of the device's registration."});
-    Some(Message {
-        name: event.kind.to_owned(),
-        component: format!("push.{}", event.kind),
-        description: format!("The push of `{}`.", event.kind),
-        payload: json!({
-            "type": "object",
-            "required": ["notification", "data"],
-            "properties": {
-                "notification": {
-                    "type": "object", "required": ["title", "body"],
-                    "properties": {"title": text, "body": text},
-                },
-                "data": {
-                    "type": "object", "required": names,
-                    "properties": Value::Object(data.iter().map(field).collect()),
-                },
-            },
-        }),
-        examples: vec![json!({
-            "notification": {"title": push.text.title, "body": push.text.body},
-            "data": push.data,
-        })],
-    })
 }

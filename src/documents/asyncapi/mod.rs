@@ -9,6 +9,7 @@ use crate::edge::ws::parameters::{EPOCH_HEADER, Parameters, SINCE_HEADER};
 use crate::edge::ws::protocol::SUBPROTOCOL;
 use crate::edge::ws::upgrade;
 
+mod events;
 mod messages;
 
 use messages::{Messages, reference};
@@ -150,6 +151,10 @@ fn operations(messages: &Messages) -> Value {
         messages.replies.iter().filter(|reply| !reply.has_ref()).map(|reply| reply.name.clone()).collect();
     let mut all = Map::new();
     all.insert("event".into(), sending(SOCKET, "Something happened", &names(&messages.events)));
+    all.insert(
+        "room".into(),
+        sending(SOCKET, "Something about a room that the client subscribes to", &names(&messages.rooms)),
+    );
     all.insert("notice".into(), sending(SOCKET, "About the connection itself", &unasked));
     all.insert(
         "push".into(),

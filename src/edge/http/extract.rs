@@ -136,6 +136,24 @@ impl<S: Sync> FromRequestParts<S> for PeerAddress {
     }
 }
 
+/// What the client calls its command, in `Idempotency-Key`: the same one again is done once. 400 when it is no key.
+pub struct IdempotencyKey(pub Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        const BYTES_MAX: usize = 128;
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let key = value.as_bytes();
+        if !(1..=BYTES_MAX).contains(&key.len()) || !key.iter().all(u8::is_ascii_graphic) {
+            let rule = format!("Idempotency-Key: 1..{BYTES_MAX} visible ASCII characters, without spaces");
+            return Err(Problem::new(ErrorCode::BadParameter).detail(rule));
+        }
+        Ok(Self(Some(String::from_utf8_lossy(key).into_owned())))
+    }
+}
+
 /// The language the client prefers: the first tag of `Accept-Language`, or `en`.
 #[derive(Clone, Debug)]
 pub struct Locale(pub String);

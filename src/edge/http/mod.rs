@@ -8,5 +8,5 @@ pub mod problem;
 mod refusal;
 pub mod server;
 
-pub use extract::{Caller, Json, Locale, Path, PeerAddress, Query};
+pub use extract::{Caller, IdempotencyKey, Json, Locale, Path, PeerAddress, Query};
 pub use problem::{ErrorCode, Problem};

@@ -47,6 +47,7 @@ error_codes! {
     BadParameter => BAD_REQUEST, "bad_parameter", "A parameter is not valid";
     BlankLinkCode => BAD_REQUEST, "blank_link_code", "The link code is blank";
     OwnLinkCode => BAD_REQUEST, "own_link_code", "One cannot link to oneself";
+    OwnConversation => BAD_REQUEST, "own_conversation", "A direct conversation needs two people";
     BadUpgrade => BAD_REQUEST, "bad_upgrade", "The WebSocket handshake is not valid";
     // 401
     Unauthenticated => UNAUTHORIZED, "unauthenticated", "A valid access token is needed";
@@ -54,11 +55,13 @@ error_codes! {
     BadRefreshToken => UNAUTHORIZED, "bad_refresh_token", "The refresh token is not valid";
     // 403
     Forbidden => FORBIDDEN, "forbidden", "This is not yours to change";
+    LastOwner => FORBIDDEN, "last_owner", "The only owner cannot leave";
     ForeignOrigin => FORBIDDEN, "foreign_origin", "Requests from this origin are not allowed";
     // 404
     NotFound => NOT_FOUND, "not_found", "There is no such resource";
     NoPartner => NOT_FOUND, "no_partner", "You are not linked to anybody";
     UnknownLinkCode => NOT_FOUND, "unknown_link_code", "There is no such link code";
+    UnknownUser => NOT_FOUND, "unknown_user", "There is no such user";
     // 405, 406, 408
     MethodNotAllowed => METHOD_NOT_ALLOWED, "method_not_allowed", "This resource has no such method";
     RequestTimeout => REQUEST_TIMEOUT, "request_timeout", "The request took too long to arrive";
@@ -67,6 +70,14 @@ error_codes! {
     UsernameTaken => CONFLICT, "username_taken", "This username is taken";
     AlreadyLinked => CONFLICT, "already_linked", "One of the two is linked already";
     LinkCodeUsed => CONFLICT, "link_code_used", "This link code was confirmed already";
+    ChannelNameTaken => CONFLICT, "channel_name_taken", "Another channel has this name";
+    AlreadyMember => CONFLICT, "already_member", "This user is a member already";
+    AlwaysPrivate => CONFLICT, "always_private", "A group is always private";
+    ChannelFull => CONFLICT, "channel_full", "The channel takes no more members";
+    TooManyChannels => CONFLICT, "too_many_channels", "A user cannot be in more channels";
+    KeyReused => CONFLICT, "key_reused", "This key is another message's";
+    MessageDeleted => CONFLICT, "message_deleted", "The message was deleted";
+    TooManyReactions => CONFLICT, "too_many_reactions", "The message takes no more reactions";
     // 410
     LinkCodeExpired => GONE, "link_code_expired", "This link code has expired";
     // 413, 415, 422, 426
@@ -134,6 +145,18 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// For a developer who reads it.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.detail.as_deref().unwrap_or(self.code.title())
+    }
+
+    /// When it is worth another try, if that is known.
+    #[must_use]
+    pub fn retried_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 

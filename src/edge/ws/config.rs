@@ -44,6 +44,8 @@ pub struct Config {
     pub bytes_per_second: u32,
     /// Bytes a client may send at once.
     pub bytes_burst: u32,
+    /// Commands of one connection that may wait for features; further ones are refused.
+    pub commands_queued_max: usize,
     /// Connections that one node takes; further ones are answered 503.
     pub connections_max: usize,
     /// Connections that one user may have on one node; further ones are closed.
@@ -87,6 +89,7 @@ impl Config {
             self.messages_burst as usize,
             self.pings_per_second as usize,
             self.pings_burst as usize,
+            self.commands_queued_max,
             self.bytes_per_second as usize,
             self.connections_max,
             self.connections_per_user_max,

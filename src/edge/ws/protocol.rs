@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::db::EpochId;
 use crate::delivery::event::text_frame;
 use crate::domain::ids::{ConnectionId, NodeId};
+pub use crate::edge::ws::errors::{CommandError, CommandErrorCode};
 use crate::edge::ws::json::FlatObject;
 
 /// The sub-protocol of clients that confirm events themselves.
@@ -56,68 +57,25 @@ impl Command {
     }
 }
 
-/// A command that is not one, and what to say about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandError {
-    Malformed,
-    Unknown,
-    InvalidField(&'static str),
-}
-
-/// The stable code of an `ERROR`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CommandErrorCode {
-    /// It is not one JSON object with a `type`, nests too deeply, or has a key twice.
-    MalformedCommand,
-    UnknownCommand,
-    /// A field is missing or wrong.
-    InvalidCommand,
-    /// The seq was not sent on this connection.
-    InvalidAck,
-}
-
-impl CommandError {
-    fn code(self) -> CommandErrorCode {
-        match self {
-            Self::Malformed => CommandErrorCode::MalformedCommand,
-            Self::Unknown => CommandErrorCode::UnknownCommand,
-            Self::InvalidField(_) => CommandErrorCode::InvalidCommand,
-        }
-    }
-
-    /// For the metric.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::Unknown => "unknown",
-            Self::InvalidField(_) => "invalid",
-        }
-    }
-
-    fn message(self) -> String {
-        match self {
-            Self::Malformed => "A command is one JSON object with a `type`".into(),
-            Self::Unknown => "This command is not known".into(),
-            Self::InvalidField(field) => format!("This command needs a valid `{field}`"),
-        }
-    }
-}
-
 /// Longer references are not repeated: an answer must not cost more than its question.
 const REF_BYTES_MAX: usize = 128;
 
 /// Reads and counts a command, and reads the `ref` that its answer repeats.
 pub fn parse(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
     let (command, reference) = read(text);
-    let (name, result) = match &command {
+    count(&command);
+    (command, reference)
+}
+
+pub(super) fn count(command: &Result<Command, CommandError>) {
+    let (name, result) = match command {
         Ok(command) => (command.as_str(), "ok"),
         Err(error) => ("none", error.as_str()),
     };
     metrics::counter!("fanlight_commands_total", "command" => name, "result" => result).increment(1);
-    (command, reference)
 }
 
+/// Reads a command of the edge itself, and the `ref` that its answer repeats.
 pub(super) fn read(text: &str) -> (Result<Command, CommandError>, Option<&RawValue>) {
     let Some(object) = FlatObject::read(text) else { return (Err(CommandError::Malformed), None) };
     match reference(&object) {
@@ -127,7 +85,7 @@ pub(super) fn read(text: &str) -> (Result<Command, CommandError>, Option<&RawVal
 }
 
 /// Half a surrogate pair is JSON by its grammar, and many readers of our answer would not take it.
-fn reference<'a>(object: &FlatObject<'a>) -> Result<Option<&'a RawValue>, CommandError> {
+pub(super) fn reference<'a>(object: &FlatObject<'a>) -> Result<Option<&'a RawValue>, CommandError> {
     let reference: Option<&RawValue> = optional(object, "ref")?;
     let Some(reference) = reference.filter(|it| it.get().len() <= REF_BYTES_MAX) else { return Ok(None) };
     match serde_json::from_str::<Value>(reference.get()) {
@@ -220,7 +178,7 @@ pub enum Reply<'a> {
     /// Read the state by REST; events go on after `fromSeq`.
     #[serde(rename_all = "camelCase")]
     Resync { reason: ResyncReason, from_seq: i64 },
-    /// The command with this `ref` is done.
+    /// The command with this `ref` is done. What more it has, the command says.
     Ok {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<Value>, nullable = false)]
@@ -231,6 +189,10 @@ pub enum Reply<'a> {
         code: CommandErrorCode,
         /// For a developer who reads it.
         message: String,
+        /// When it is worth another try.
+        #[serde(rename = "retryAfterMs", skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        retry_after_ms: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<Value>, nullable = false)]
         r#ref: Option<&'a RawValue>,
@@ -248,18 +210,35 @@ pub enum Reply<'a> {
 
 impl<'a> Reply<'a> {
     pub fn refusal(error: CommandError, reference: Option<&'a RawValue>) -> Self {
-        Self::Error { code: error.code(), message: error.message(), r#ref: reference }
+        let (code, message) = (error.code(), error.message());
+        Self::Error { code, message, retry_after_ms: None, r#ref: reference }
     }
 
     pub fn invalid_ack(reference: Option<&'a RawValue>) -> Self {
         let message = "ACK names a seq that was not sent on this connection".into();
-        Self::Error { code: CommandErrorCode::InvalidAck, message, r#ref: reference }
+        let code = CommandErrorCode::InvalidAck;
+        Self::Error { code, message, retry_after_ms: None, r#ref: reference }
     }
 
     #[must_use]
     pub fn frame(&self) -> Bytes {
         text_frame(&serde_json::to_string(self).expect("a reply is a plain enum of strings and numbers"))
     }
+}
+
+/// `OK` with more than the `ref`.
+#[must_use]
+pub fn ok_with(reference: Option<&RawValue>, fields: &impl Serialize) -> Bytes {
+    #[derive(Serialize)]
+    struct Ok<'a, T> {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#ref: Option<&'a RawValue>,
+        #[serde(flatten)]
+        fields: &'a T,
+    }
+    let answer = Ok { r#type: "OK", r#ref: reference, fields };
+    text_frame(&serde_json::to_string(&answer).expect("an answer is a plain struct of strings and numbers"))
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+pub use crate::edge::ws::action::Action;
 use crate::edge::ws::allowance::{Allowance, Rates};
 use crate::edge::ws::close::Closing;
-use crate::edge::ws::protocol::{self, Auth, Command, Reply};
+use crate::edge::ws::protocol::{self, Command, CommandError, Reply};
 use crate::edge::ws::socket::{Message, ping_frame, pong_frame};
 
 /// How this client confirms events.
@@ -29,22 +30,6 @@ pub struct Rules {
     pub pong_timeout: Duration,
     pub age_max: Duration,
     pub rates: Rates,
-}
-
-/// What the connection should do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    Write(Bytes),
-    /// Everything up to this seq is with the client.
-    Confirm(i64),
-    /// Verify a new token for this connection, then write the answer.
-    Renew {
-        auth: Auth,
-        answer: Bytes,
-    },
-    Close(Closing),
-    /// Answer the client's close frame with the same code, and end.
-    CloseBack(Option<u16>),
 }
 
 /// What to do about an event that is there.
@@ -151,7 +136,7 @@ impl Session {
             return vec![Action::Close(Closing::RateLimited)];
         }
         match message {
-            Message::Text(text) => self.on_text(&text),
+            Message::Text(text) => self.on_text(text),
             Message::Binary(_) => vec![Action::Close(Closing::BinaryMessage)],
             Message::Ping(payload) => vec![Action::Write(pong_frame(&payload))],
             Message::Pong(payload) => self.on_pong(&payload, now),
@@ -159,8 +144,12 @@ impl Session {
         }
     }
 
-    fn on_text(&mut self, text: &str) -> Vec<Action> {
-        let (command, reference) = protocol::parse(text);
+    fn on_text(&mut self, text: String) -> Vec<Action> {
+        let (command, reference) = protocol::read(&text);
+        if command == Err(CommandError::Unknown) {
+            return vec![Action::Call(text)];
+        }
+        protocol::count(&command);
         match command {
             Ok(Command::Ping) => vec![Action::Write(Reply::Pong { r#ref: reference }.frame())],
             Ok(Command::Auth(auth)) => {

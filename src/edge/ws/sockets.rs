@@ -26,10 +26,13 @@ use crate::edge::auth::Authenticator;
 use crate::edge::ws::Config;
 use crate::edge::ws::admission::{Admission, Door};
 use crate::edge::ws::close::Closing;
+use crate::edge::ws::commands::Handler;
 use crate::edge::ws::connection::{Connection, End};
 use crate::edge::ws::continued::Continued;
+use crate::edge::ws::desks::Desks;
 use crate::edge::ws::meter::Meter;
 use crate::edge::ws::protocol::{self, Command};
+use crate::edge::ws::registration::Registration;
 use crate::edge::ws::replay::Replay;
 use crate::edge::ws::session::{Receipt, Rules, Session};
 use crate::edge::ws::socket::{Message, Reader, close_back_frame, farewell};
@@ -42,6 +45,7 @@ pub struct Sockets {
     pub parts: Parts,
     pub wheel: Arc<Wheel>,
     pub door: Arc<Door>,
+    pub desks: Arc<Desks>,
     pub traffic: Traffic,
 }
 
@@ -55,6 +59,8 @@ pub struct Parts {
     pub settlement: Settlement,
     pub budget: Arc<Budget>,
     pub replay: Replay,
+    /// What features do when clients say so.
+    pub handlers: Vec<Arc<dyn Handler>>,
     pub clock: SharedClock,
     pub shutdown: Shutdown,
 }
@@ -83,7 +89,9 @@ impl Sockets {
     pub fn new(parts: Parts) -> Arc<Self> {
         let wheel = Wheel::start(&parts.shutdown);
         let door = Door::new(&parts.config, Arc::clone(&parts.budget));
-        Arc::new(Self { parts, wheel, door, traffic: Traffic::new() })
+        let (queue_max, shutdown) = (parts.config.commands_queued_max, parts.shutdown.clone());
+        let desks = Desks::new(parts.handlers.clone(), queue_max, shutdown);
+        Arc::new(Self { parts, wheel, door, desks, traffic: Traffic::new() })
     }
 
     /// How many connections are open, in whatever stage.
@@ -156,7 +164,7 @@ impl Sockets {
         let mailbox = Mailbox::new(claims.sub, claims.sid, hello.device, bounds);
         let mailbox = Arc::new(mailbox.within(Arc::clone(reader.share())));
         // Registered before the replay: an event committed in between would otherwise reach neither path.
-        let registration = Registration { registry: &self.parts.registry, mailbox: &mailbox };
+        let registration = Registration { sockets: self, mailbox: &mailbox };
         let per_user_max = self.parts.config.connections_per_user_max;
         if self.parts.membership.enter(&mailbox, per_user_max).await.is_err() {
             return End::Close(Closing::TooManyConnections);
@@ -256,16 +264,4 @@ impl Sockets {
 /// A device's name as clients may choose it: 1 to 191 characters, as in the device registration.
 pub fn device_name(name: String) -> Option<String> {
     (1..=191).contains(&name.chars().count()).then_some(name)
-}
-
-/// Takes the connection out of the registry however its task ends.
-struct Registration<'a> {
-    registry: &'a Registry,
-    mailbox: &'a Mailbox,
-}
-
-impl Drop for Registration<'_> {
-    fn drop(&mut self) {
-        self.registry.remove(self.mailbox);
-    }
 }

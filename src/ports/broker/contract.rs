@@ -7,9 +7,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{Broker, Envelope, Incoming, MemoryBroker, MemoryBus, Reach, RedisBroker};
+use super::{Broker, Envelope, Incoming, MemoryBroker, MemoryBus, Reach, RedisBroker, TopicMessage, Topics};
 use crate::dev::testing::redis_url;
-use crate::domain::ids::{ConnectionId, EventId, NodeId, UserId};
+use crate::domain::ids::{ChannelId, ConnectionId, EventId, NodeId, UserId};
 use crate::ports::presence::{Entry, MemoryPresence, Presence, RedisPresence};
 use crate::ports::redis::RedisLink;
 use crate::shutdown::Shutdown;
@@ -17,15 +17,20 @@ use crate::shutdown::Shutdown;
 const PATIENCE: Duration = Duration::from_secs(20);
 const QUEUE_MAX: usize = 1_024;
 
+/// What every adapter is.
+pub(super) trait Whole: Broker + Topics {}
+
+impl<T: Broker + Topics> Whole for T {}
+
 /// Makes the nodes of one cluster.
 pub(super) struct Backend {
     pub presence: Arc<dyn Presence>,
-    pub broker: Box<dyn Fn(NodeId) -> Arc<dyn Broker> + Send + Sync>,
+    pub broker: Box<dyn Fn(NodeId) -> Arc<dyn Whole> + Send + Sync>,
 }
 
 impl Backend {
     /// A node with a lease, without a subscription.
-    pub async fn deaf_node(&self) -> (NodeId, Arc<dyn Broker>) {
+    pub async fn deaf_node(&self) -> (NodeId, Arc<dyn Whole>) {
         let node = NodeId::generate();
         self.presence.renew_lease(node).await.unwrap();
         (node, (self.broker)(node))
@@ -53,7 +58,7 @@ impl Backend {
 
 pub(super) struct Node {
     pub id: NodeId,
-    pub broker: Arc<dyn Broker>,
+    pub broker: Arc<dyn Whole>,
     inbox: mpsc::Receiver<Incoming>,
     listening: Shutdown,
     presence: Arc<dyn Presence>,
@@ -123,6 +128,9 @@ async fn suite(backend: &Backend) {
     a_node_without_a_lease_is_not_reached(backend).await;
     a_node_that_does_not_listen_is_not_taken_for_gone(backend).await;
     a_probe_fails_when_nobody_listens(backend).await;
+    a_topic_reaches_its_subscribers_once_each_and_in_order(backend).await;
+    a_topic_that_was_left_is_not_heard(backend).await;
+    a_node_that_does_not_listen_subscribes_to_nothing(backend).await;
 }
 
 async fn all_owners_but_the_caller_are_reached_once_each(backend: &Backend) {
@@ -205,6 +213,61 @@ async fn a_probe_fails_when_nobody_listens(backend: &Backend) {
     node.broker.probe().await.unwrap();
     node.stop_listening().await;
     until(async || node.broker.probe().await.is_err()).await;
+}
+
+pub(super) fn said(topic: ChannelId, number: usize) -> TopicMessage {
+    TopicMessage { topic, message: Bytes::from(format!("said {number} with \0 and \r\n in it")) }
+}
+
+fn heard(messages: impl IntoIterator<Item = TopicMessage>) -> Vec<Incoming> {
+    messages.into_iter().map(|TopicMessage { topic, message }| Incoming::Topic(topic, message)).collect()
+}
+
+async fn a_topic_reaches_its_subscribers_once_each_and_in_order(backend: &Backend) {
+    let [mut caller, mut one, mut other, mut stranger] =
+        [backend.node().await, backend.node().await, backend.node().await, backend.node().await];
+    let [lively, quiet, unknown] = [(); 3].map(|()| ChannelId::generate());
+    for node in [&caller, &one, &other] {
+        node.broker.subscribe(&[lively, quiet]).await.unwrap();
+    }
+    // Twice is once.
+    one.broker.subscribe(&[lively]).await.unwrap();
+    other.broker.unsubscribe(&[lively]).await.unwrap();
+    one.broker.subscribe(&[]).await.unwrap();
+    stranger.broker.unsubscribe(&[lively]).await.unwrap();
+
+    let batch: Vec<TopicMessage> =
+        (0..60).map(|number| said([lively, quiet, unknown][number % 3], number)).collect();
+    for some in batch.chunks(7) {
+        caller.broker.publish(some).await.unwrap();
+    }
+    caller.broker.publish(&[]).await.unwrap();
+
+    let of = |topics: &[ChannelId]| heard(batch.iter().filter(|it| topics.contains(&it.topic)).cloned());
+    assert_eq!(caller.received().await, of(&[lively, quiet]));
+    assert_eq!(one.received().await, of(&[lively, quiet]));
+    assert_eq!(other.received().await, of(&[quiet]));
+    assert_eq!(stranger.received().await, []);
+}
+
+async fn a_topic_that_was_left_is_not_heard(backend: &Backend) {
+    let [caller, mut node] = [backend.node().await, backend.node().await];
+    let [left, kept] = [(); 2].map(|()| ChannelId::generate());
+    node.broker.subscribe(&[left, kept]).await.unwrap();
+    node.broker.unsubscribe(&[left]).await.unwrap();
+    caller.broker.publish(&[said(left, 1), said(kept, 2)]).await.unwrap();
+    assert_eq!(node.received().await, heard([said(kept, 2)]));
+    node.broker.subscribe(&[left]).await.unwrap();
+    caller.broker.publish(&[said(left, 3)]).await.unwrap();
+    assert_eq!(node.received().await, heard([said(left, 3)]));
+}
+
+async fn a_node_that_does_not_listen_subscribes_to_nothing(backend: &Backend) {
+    let (_, deaf) = backend.deaf_node().await;
+    let topic = ChannelId::generate();
+    deaf.subscribe(&[topic]).await.unwrap_err();
+    deaf.unsubscribe(&[topic]).await.unwrap_err();
+    deaf.publish(&[said(topic, 1)]).await.unwrap();
 }
 
 pub(super) fn redis(link: &RedisLink) -> Backend {

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::contract::{envelope, redis, route_one, until};
+use super::contract::{envelope, redis, route_one, said, until};
 use super::{Incoming, Reach};
 use crate::dev::process::Signal;
 use crate::dev::redis::Redis;
 use crate::dev::state::StateDir;
 use crate::dev::testing::redis_url;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ChannelId, UserId};
 use crate::ports::redis::{Config, RedisLink};
 
 fn link(url: &str, change: impl FnOnce(&mut Config)) -> RedisLink {
@@ -142,6 +142,29 @@ async fn a_lost_subscription_comes_back_and_says_so() {
     assert_eq!(route_one(&*caller.broker, &event).await, Reach::Nodes(1));
     assert_eq!(owner.next().await, Incoming::Deliver(event));
     owner.broker.probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_subscription_that_comes_back_knows_no_topics() {
+    let (server, _state) = private_redis().await;
+    let link = link(&server.url(), |_| {});
+    let backend = redis(&link);
+    let [caller, mut node] = [backend.node().await, backend.node().await];
+    let [before, after] = [(); 2].map(|()| ChannelId::generate());
+    node.broker.subscribe(&[before]).await.unwrap();
+    command(&link, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    assert_eq!(node.next().await, Incoming::Subscribed);
+
+    node.broker.subscribe(&[after]).await.unwrap();
+    let batch = [said(before, 1), said(after, 2)];
+    caller.broker.publish(&batch).await.unwrap();
+
+    assert_eq!(node.next().await, Incoming::Topic(after, batch[1].message.clone()));
+    node.broker.subscribe(&[before]).await.unwrap();
+    caller.broker.publish(&batch).await.unwrap();
+    for said in batch {
+        assert_eq!(node.next().await, Incoming::Topic(said.topic, said.message));
+    }
 }
 
 #[tokio::test]

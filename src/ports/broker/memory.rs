@@ -8,13 +8,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach};
-use crate::domain::ids::NodeId;
+use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach, TopicMessage, Topics};
+use crate::domain::ids::{ChannelId, NodeId};
 use crate::ports::presence::{MemoryPresence, Presence as _};
 
 /// What the brokers of all nodes in this process share.
 #[derive(Default)]
-pub struct MemoryBus(Mutex<HashMap<NodeId, Listener>>);
+pub struct MemoryBus(Mutex<HashMap<NodeId, Subscriber>>);
+
+/// A node that listens.
+struct Subscriber {
+    listener: Listener,
+    topics: BTreeSet<ChannelId>,
+}
 
 pub struct MemoryBroker {
     bus: Arc<MemoryBus>,
@@ -29,7 +35,23 @@ impl MemoryBroker {
     }
 
     fn listener(&self, node: NodeId) -> Option<Listener> {
-        self.bus.0.lock().get(&node).cloned()
+        self.bus.0.lock().get(&node).map(|subscriber| Arc::clone(&subscriber.listener))
+    }
+
+    fn listeners(&self, of: impl Fn(&Subscriber) -> bool) -> Vec<Listener> {
+        let bus = self.bus.0.lock();
+        let concerned = bus.values().filter(|subscriber| of(subscriber));
+        concerned.map(|subscriber| Arc::clone(&subscriber.listener)).collect()
+    }
+
+    fn change_topics(&self, change: impl FnOnce(&mut BTreeSet<ChannelId>)) -> Result<(), BrokerError> {
+        match self.bus.0.lock().get_mut(&self.node) {
+            Some(subscriber) => {
+                change(&mut subscriber.topics);
+                Ok(())
+            }
+            None => Err(BrokerError::Unavailable("no subscription stands".into())),
+        }
     }
 
     async fn route_one(&self, envelope: &Envelope) -> Reach {
@@ -63,15 +85,15 @@ impl Broker for MemoryBroker {
     }
 
     async fn broadcast(&self, message: Bytes) -> Result<(), BrokerError> {
-        let listeners: Vec<Listener> = self.bus.0.lock().values().cloned().collect();
-        for listener in listeners {
+        for listener in self.listeners(|_| true) {
             listener(Incoming::Control(message.clone()));
         }
         Ok(())
     }
 
     async fn listen(&self, listener: Listener) {
-        self.bus.0.lock().insert(self.node, Arc::clone(&listener));
+        let subscriber = Subscriber { listener: Arc::clone(&listener), topics: BTreeSet::new() };
+        self.bus.0.lock().insert(self.node, subscriber);
         let _registration = Registration(self);
         listener(Incoming::Subscribed);
         pending::<()>().await;
@@ -82,6 +104,26 @@ impl Broker for MemoryBroker {
             Some(_) => Ok(()),
             None => Err(BrokerError::Unavailable("nobody listens to this node's inbox".into())),
         }
+    }
+}
+
+#[async_trait]
+impl Topics for MemoryBroker {
+    async fn subscribe(&self, topics: &[ChannelId]) -> Result<(), BrokerError> {
+        self.change_topics(|subscribed| subscribed.extend(topics))
+    }
+
+    async fn unsubscribe(&self, topics: &[ChannelId]) -> Result<(), BrokerError> {
+        self.change_topics(|subscribed| subscribed.retain(|topic| !topics.contains(topic)))
+    }
+
+    async fn publish(&self, batch: &[TopicMessage]) -> Result<(), BrokerError> {
+        for TopicMessage { topic, message } in batch {
+            for listener in self.listeners(|subscriber| subscriber.topics.contains(topic)) {
+                listener(Incoming::Topic(*topic, message.clone()));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Carries finished frames to the nodes that own a user's sockets, and control messages to all nodes.
+//! Carries finished frames to the nodes that own a user's sockets, control messages to all nodes, and what is said in a
+//! topic to those that subscribe to it ([`Topics`]).
 //!
 //! A broker may lose anything and says so nowhere; what it carries is a hint that Postgres has news.
 //! Frames for one user that are routed one after the other arrive in that order, or not at all.
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::domain::ids::{EventId, UserId};
+use crate::domain::ids::{ChannelId, EventId, UserId};
 use crate::telemetry::traces::TraceContext;
 
 #[cfg(test)]
@@ -17,10 +18,12 @@ mod contract;
 mod failures;
 mod memory;
 mod redis;
+mod topics;
 pub mod wire;
 
 pub use memory::{MemoryBroker, MemoryBus};
 pub use redis::RedisBroker;
+pub use topics::{TopicMessage, Topics};
 
 /// One event on its way to one user's sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +55,10 @@ pub enum Incoming {
     Deliver(Envelope),
     /// A message to every node; opaque here.
     Control(Bytes),
-    /// A subscription stands, again or for the first time: before it, anything may have been missed.
+    /// A message to whoever subscribes to the topic; opaque here.
+    Topic(ChannelId, Bytes),
+    /// A subscription stands, again or for the first time: before it, anything may have been missed. It knows no topics
+    /// yet.
     Subscribed,
 }
 

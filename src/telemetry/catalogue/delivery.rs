@@ -5,8 +5,16 @@ use super::buckets::DELIVERY;
 use super::metrics;
 
 /// What features tell.
-const KINDS: &[&str] =
-    &["PARTNER_LINKED", "PARTNER_UNLINKED", "PARTNER_STATUS_CHANGED", "SELF_STATUS_CHANGED"];
+pub(super) const KINDS: &[&str] = &[
+    "PARTNER_LINKED",
+    "PARTNER_UNLINKED",
+    "PARTNER_STATUS_CHANGED",
+    "SELF_STATUS_CHANGED",
+    "CHANNEL_CREATED",
+    "INVITED",
+    "MEMBER_REMOVED",
+    "SELF_READ_MARKER",
+];
 
 metrics! {
     /// Events sent on their way, also again by a sweeper, by where their user was seen.

@@ -8,6 +8,7 @@ const POOLS: &[&str] = &["requests", "background"];
 const COMMANDS: &[&str] = &[
     "route",
     "broadcast",
+    "publish",
     "probe",
     "lease_renew",
     "lease_release",

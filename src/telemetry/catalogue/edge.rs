@@ -5,6 +5,8 @@ use super::buckets::{CALL, LIFE};
 use super::metrics;
 
 const OPCODES: &[&str] = &["text", "binary", "ping", "pong", "close"];
+/// What features handle.
+const FEATURE_COMMANDS: &[&str] = &["subscribe", "unsubscribe", "typing", "send"];
 
 metrics! {
     /// Connections that have shown who they are.
@@ -44,10 +46,13 @@ metrics! {
     counter "fanlight_received_bytes_total";
     /// Bytes written to sockets, frame headers included.
     counter "fanlight_sent_bytes_total";
-    /// What clients said in text messages, and whether it could be taken.
+    /// What clients said in text messages, and whether it was done; `busy`: too many commands of the connection waited.
     counter "fanlight_commands_total" {
-        command: OneOf(&["ack", "ping", "auth", "none"]), result: OneOf(&["ok", "malformed", "unknown", "invalid"]),
+        command: OneOf(&["ack", "ping", "auth", "subscribe", "unsubscribe", "typing", "send", "none"]),
+        result: OneOf(&["ok", "malformed", "unknown", "invalid", "refused", "busy"]),
     };
+    /// How long a command took a feature, without its wait for those before it.
+    histogram(CALL) "fanlight_command_duration_seconds" { command: OneOf(FEATURE_COMMANDS) };
     /// Connections that took no bytes for `sockets.write_timeout_ms`.
     counter "fanlight_write_timeouts_total";
     /// Connections whose queue was full; they are closed, and resume.

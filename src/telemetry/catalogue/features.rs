@@ -12,6 +12,7 @@ metrics! {
     /// Attempts that were over a limit.
     counter "fanlight_throttled_total" { scope: OneOf(&[
         "login_address", "login_account", "login_account_and_address", "registration", "link_code",
+        "invitation",
     ]) };
     /// Logins, by how they ended.
     counter "fanlight_accounts_logins_total" { outcome: OneOf(&[
@@ -33,4 +34,16 @@ metrics! {
     counter "fanlight_device_tokens_retired_total" { reason: OneOf(&[
         "token_dead", "removed", "moved", "device_limit", "stale", "logout",
     ]) };
+    /// Channels, groups and direct conversations made, changed and deleted, and people who came and went.
+    counter "fanlight_channel_changes_total" { change: OneOf(&[
+        "created", "updated", "deleted", "joined", "invited", "left", "removed",
+    ]) };
+    /// People who were not taken into a channel because it, or they, had reached a limit.
+    counter "fanlight_channel_refusals_total" { limit: OneOf(&["members", "memberships"]) };
+    /// Messages written, said again with the same key, and what happened to them later.
+    counter "fanlight_messages_total" { change: OneOf(&[
+        "sent", "repeated", "edited", "deleted", "reaction_added", "reaction_removed",
+    ]) };
+    /// Edits, deletions and reactions that nobody needs to be told again.
+    counter "fanlight_message_changes_deleted_total";
 }

@@ -9,7 +9,7 @@ use crate::examples::tokens::Forged;
 use crate::shared::{cluster, person};
 
 /// Every endpoint with a body, an example of one, and whether it needs a token.
-fn endpoints_with_body() -> [(Method, &'static str, Value); 9] {
+fn endpoints_with_body() -> [(Method, &'static str, Value); 14] {
     let device = json!({"deviceId": "phone", "fcmToken": "t", "platform": "android"});
     [
         (Method::POST, "/auth/register", json!({"email": "a@example.com", "password": PASSWORD})),
@@ -25,10 +25,27 @@ fn endpoints_with_body() -> [(Method, &'static str, Value); 9] {
         (Method::PATCH, "/status", json!({"status": "BUSY"})),
         (Method::POST, "/linking/sessions/confirm", json!({"linkCode": "ABCDEFGHJK"})),
         (Method::PUT, "/devices/fcm-token", device),
+        (Method::POST, "/channels", json!({"name": "general"})),
+        (Method::POST, MEMBERS, json!({"userId": "0193a5c0-0000-7000-8000-000000000001"})),
+        (
+            Method::POST,
+            "/messages",
+            json!({"channelId": "0193a5c0-0000-7000-8000-000000000001", "content": "Hello"}),
+        ),
+        (Method::PUT, MESSAGE, json!({"content": "Hello"})),
+        (Method::POST, READ, json!({"messageId": "0193a5c0-0000-7000-8000-000000000001"})),
     ]
 }
 
-const PROTECTED: [(Method, &str); 15] = [
+/// One that there is not.
+const MESSAGE: &str = "/messages/0193a5c0-0000-7000-8000-000000000001";
+/// Of a channel that there is not.
+const READ: &str = "/channels/0193a5c0-0000-7000-8000-000000000001/read";
+
+/// Of a channel that there is not.
+const MEMBERS: &str = "/channels/0193a5c0-0000-7000-8000-000000000001/members";
+
+const PROTECTED: [(Method, &str); 35] = [
     (Method::POST, "/auth/logout"),
     (Method::GET, "/auth/sessions"),
     (Method::DELETE, "/auth/sessions/0193a5c0-0000-7000-8000-000000000001"),
@@ -44,6 +61,29 @@ const PROTECTED: [(Method, &str); 15] = [
     (Method::POST, "/linking/sessions/confirm"),
     (Method::PUT, "/devices/fcm-token"),
     (Method::DELETE, "/devices/fcm-token/phone"),
+    (Method::POST, "/channels"),
+    (Method::GET, "/channels"),
+    (Method::GET, "/channels/0193a5c0-0000-7000-8000-000000000001"),
+    (Method::PUT, "/channels/0193a5c0-0000-7000-8000-000000000001"),
+    (Method::DELETE, "/channels/0193a5c0-0000-7000-8000-000000000001"),
+    (Method::POST, MEMBERS),
+    (Method::GET, MEMBERS),
+    (
+        Method::DELETE,
+        "/channels/0193a5c0-0000-7000-8000-000000000001/members/0193a5c0-0000-7000-8000-000000000001",
+    ),
+    (Method::POST, "/channels/0193a5c0-0000-7000-8000-000000000001/join"),
+    (Method::POST, "/messages"),
+    (Method::GET, MESSAGE),
+    (Method::PUT, MESSAGE),
+    (Method::DELETE, MESSAGE),
+    (Method::GET, "/messages/0193a5c0-0000-7000-8000-000000000001/thread"),
+    (Method::PUT, "/messages/0193a5c0-0000-7000-8000-000000000001/reactions/+1"),
+    (Method::DELETE, "/messages/0193a5c0-0000-7000-8000-000000000001/reactions/+1"),
+    (Method::GET, "/messages/channels/0193a5c0-0000-7000-8000-000000000001"),
+    (Method::GET, "/messages/search?q=a"),
+    (Method::POST, READ),
+    (Method::GET, READ),
 ];
 
 #[tokio::test]
@@ -85,7 +125,7 @@ async fn a_body_of_another_type_or_size_is_refused_by_every_endpoint() {
             }
             ada.send(request).await.expect_problem(415, "unsupported_media_type");
         }
-        let large = format!("{{\"padding\":\"{}\"}}", "x".repeat(65_536));
+        let large = format!("{{\"padding\":\"{}\"}}", "x".repeat(163_840));
         ada.send_text(method.clone(), path, large).await.expect_problem(413, "body_too_large");
     }
 }
@@ -203,6 +243,7 @@ async fn a_token_of_an_account_that_is_gone_is_refused() {
     gone.post("/linking/sessions", Value::Null).await.expect_problem(401, "unauthenticated");
     let device = json!({"deviceId": "phone", "fcmToken": "gone", "platform": "android"});
     gone.put("/devices/fcm-token", device).await.expect_problem(401, "unauthenticated");
+    gone.post("/channels", json!({"name": "ghosts"})).await.expect_problem(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -224,6 +265,13 @@ async fn a_method_that_a_resource_does_not_have_is_405() {
         (Method::GET, "/linking/sessions/confirm"),
         (Method::POST, "/devices/fcm-token"),
         (Method::GET, "/devices/fcm-token/phone"),
+        (Method::PUT, "/channels"),
+        (Method::PATCH, MEMBERS),
+        (Method::GET, "/messages"),
+        (Method::POST, MESSAGE),
+        (Method::POST, "/messages/search"),
+        (Method::DELETE, READ),
+        (Method::GET, "/channels/0193a5c0-0000-7000-8000-000000000001/join"),
         (Method::POST, "/health"),
         (Method::POST, "/.well-known/jwks.json"),
     ] {

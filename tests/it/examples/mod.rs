@@ -4,9 +4,11 @@
 
 mod accounts;
 mod bad_input;
+mod channels;
 mod conventions;
 mod devices;
 mod linking;
+mod messages;
 mod profile;
 mod push;
 mod sessions;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use fanlight::features;
 use fanlight::telemetry::catalogue::{self, Kind, Values};
 
 use super::files::{literals_behind, program};
@@ -106,7 +107,10 @@ fn the_closed_lists_are_those_of_the_code() {
         assert_eq!(closed(metric, label), found, "{metric}{{{label}}}");
     };
     same("fanlight_task_panics_total", "task", literals("src/", &[".spawn("]));
-    same("fanlight_events_routed_total", "kind", literals("src/features/", &["const KIND: &'static str ="]));
+    let kinds = features::events().iter().map(|event| event.kind.to_owned()).collect();
+    same("fanlight_events_routed_total", "kind", kinds);
+    let of_rooms: BTreeSet<&str> = features::room_events().iter().map(|event| event.kind).collect();
+    assert!(of_rooms.is_subset(&closed("fanlight_room_frames_published_total", "kind")), "{of_rooms:?}");
     let commands = literals("src/ports/", &[".run(", ".run_aside(", ".probe(", ".remove("]);
     same("fanlight_redis_commands_total", "command", commands);
     let mut answers = literals("src/ports/push/fcm/", &["reason:"]);

@@ -38,7 +38,7 @@ fn expressions() -> Vec<(String, String)> {
     of_dashboards.chain(of_rules).collect()
 }
 
-/// What people do in a while: they connect, change lights, come back, are pushed, and mistype.
+/// What people do in a while: they connect, change lights, come back, are pushed, talk, and mistype.
 async fn round(stage: &Stage, number: usize) {
     let lights = [["BUSY", "AVAILABLE"], ["AVAILABLE", "BUSY"]][number % 2];
     let v1 = [("sec-websocket-protocol", "fanlight.v1")];
@@ -65,12 +65,33 @@ async fn round(stage: &Stage, number: usize) {
     bob.close().await;
     ann.close().await;
 
+    talk(stage, number).await;
+
     let api = Api::anonymous(&stage.node(0));
     api.get("/ws").await.expect_problem(426, "upgrade_required");
     for (password, status) in [("wrong-horse-battery", 401), (PASSWORD, 200)] {
         let login = json!({"email": stage.ann.email, "password": password});
         api.post("/auth/login", login).await.expect(status);
     }
+}
+
+/// Bob hears Ann in a channel of theirs, on another node.
+async fn talk(stage: &Stage, number: usize) {
+    let name = format!("round {number}");
+    let channel = stage.ann.post("/channels/", json!({"name": name})).await.expect(201)["id"].clone();
+    stage.bob.post(&format!("/channels/{}/join", channel.as_str().unwrap()), json!({})).await.expect(201);
+    let mut bob = stage.connect(&stage.bob, 1, "").await;
+    bob.send(json!({"type": "SUBSCRIBE", "channelId": channel, "ref": 1})).await;
+    bob.expect_event("OK").await;
+    let ann = stage.connect(&stage.ann, 2, "").await;
+    ann.send(json!({"type": "TYPING", "channelId": channel, "isTyping": true})).await;
+    bob.expect_event("TYPING").await;
+    ann.send(json!({"type": "SEND", "channelId": channel, "content": "Hello"})).await;
+    bob.expect_event("MESSAGE_CREATED").await;
+    stage.until_settled().await;
+    bob.close().await;
+    ann.close().await;
+    stage.until_gone(&stage.bob).await;
 }
 
 /// Ann's own light, as her phone hears of it.

@@ -168,6 +168,11 @@ impl<W: AsyncWrite + Unpin> Connection<'_, W> {
         for action in actions {
             match action {
                 Action::Write(frame) => self.write_frame(&frame).await?,
+                Action::Call(text) => {
+                    if let Some(refusal) = self.sockets.desks.take(self.mailbox, text) {
+                        self.write_frame(&refusal).await?;
+                    }
+                }
                 Action::Confirm(seq) => {
                     self.note_receipt(seq);
                     let receipt = match self.receipt {

@@ -115,7 +115,7 @@ fn the_answers_look_as_the_server_gives_them() {
         },
         Reply::Resync { reason: ResyncReason::AnotherPast, from_seq: 1 },
         Reply::Ok { r#ref },
-        Reply::Error { code: CommandErrorCode::InvalidAck, message: "m".into(), r#ref },
+        Reply::Error { code: CommandErrorCode::InvalidAck, message: "m".into(), retry_after_ms: None, r#ref },
         Reply::Pong { r#ref },
         Reply::Draining { reconnect_after_ms: 1 },
     ];

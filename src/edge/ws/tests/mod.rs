@@ -14,7 +14,7 @@ use crate::config::DEFAULT_TOML;
 use crate::delivery::budget::Budget;
 use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
 use crate::delivery::fallback::Fallback;
-use crate::delivery::membership::Membership;
+use crate::delivery::membership::{Listeners, Membership};
 use crate::delivery::registry::Registry;
 use crate::delivery::settlement::Settlement;
 use crate::dev::testing;
@@ -158,13 +158,14 @@ async fn sockets_of(
     let fallback =
         Fallback::start(pool.clone(), &delivery, Arc::new(NoDevices), Arc::new(DisabledPush), shutdown);
     let membership = Membership::new(node, Arc::clone(&registry), presence, broker, Arc::default(), fallback);
-    membership.start(Arc::new(|_| {}), shutdown);
+    membership.start(Listeners::none(), shutdown);
     Sockets::new(Parts {
         node,
         budget: Budget::new(config.memory_bytes_max),
         config,
         settlement: Settlement::new(delivery.settled_by),
         replay: ws::Replay::new(pool, &Arc::default(), &delivery),
+        handlers: Vec::new(),
         authenticator: Arc::clone(authenticator),
         registry,
         membership,

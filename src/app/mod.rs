@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
 use crate::db::{self, Pools};
@@ -14,9 +13,10 @@ use crate::delivery::backlog;
 use crate::delivery::budget::Budget;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::fallback::Fallback;
-use crate::delivery::membership::{Control, ControlListener, Membership};
+use crate::delivery::membership::{Control, ControlListener, Listeners, Membership};
 use crate::delivery::reconcile::{BrokerHealth, Reconciler};
 use crate::delivery::registry::Registry;
+use crate::delivery::rooms::{self, Rooms};
 use crate::delivery::route::Route;
 use crate::delivery::settlement::Settlement;
 use crate::delivery::sweeper::Sweeper;
@@ -24,7 +24,6 @@ use crate::delivery::takeover;
 use crate::documents;
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::ids::NodeId;
-use crate::domain::tokens::KeyRing;
 use crate::edge::auth::{AllowedOrigins, Authenticator};
 use crate::edge::http::addresses::TrustedProxies;
 use crate::edge::http::layers;
@@ -32,14 +31,18 @@ use crate::edge::http::server::{self, Server};
 use crate::edge::ops::{self, Health};
 use crate::edge::ws::{self, Sockets};
 use crate::features::accounts::{self, SessionRevoked};
-use crate::features::{devices, linking, status};
-use crate::ports::broker::RedisBroker;
+use crate::features::{devices, messages};
+use crate::ports::broker::{RedisBroker, Topics};
 use crate::ports::presence::RedisPresence;
 use crate::ports::push;
 use crate::ports::redis::RedisLink;
 use crate::ports::throttle::{FallbackThrottle, MemoryThrottle, RedisThrottle, Throttle};
 use crate::shutdown::Shutdown;
 use crate::telemetry::traces::{self, Traces};
+
+mod features;
+
+use features::Features;
 
 const METRICS_CONNECTIONS_MAX: usize = 64;
 const CONTROL_QUEUE_MAX: usize = 1_024;
@@ -79,17 +82,25 @@ impl App {
         let parts = Delivery::start(&config, (&pools, &database), &link, node, &clock, &working)?;
         let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
         let listener = on_control(&parts.registry, Arc::clone(&revoke), Arc::clone(&database));
-        parts.membership.start(listener, &working);
+        let rooms = parts.start_rooms(&config, node, &pools, &working);
+        parts.membership.start(Listeners { control: listener, topics: rooms.listener() }, &working);
         let (membership, registry) = (Arc::clone(&parts.membership), Arc::clone(&parts.registry));
-        let takeovers = takeover::watch(Arc::clone(&database), membership, registry, working.clone());
+        let takeovers =
+            takeover::watch(Arc::clone(&database), membership, registry, rooms.clone(), working.clone());
         working.spawn("delivery.takeover", takeovers);
 
-        let features = Features { config: &config, pools: &pools, clock: &clock, working: &working };
         let throttle = throttle(&config, &link, &clock);
-        let (routes, api) = features
-            .start(keys, throttle, &parts, &authenticator, &revoke)?
-            .merge(ops::routes(Arc::clone(&parts.health)))
-            .split_for_parts();
+        let features = Features {
+            config: &config,
+            pools: &pools,
+            clock: &clock,
+            throttle,
+            dispatcher: &parts.dispatcher,
+            rooms: &rooms,
+            working: &working,
+        };
+        let (routes, handlers) = features.start(keys, &authenticator, revoke, &parts.membership)?;
+        let (routes, api) = routes.merge(ops::routes(Arc::clone(&parts.health))).split_for_parts();
         let budget = Budget::new(config.sockets.memory_bytes_max);
         let keeping = Arc::clone(&budget).keep(Arc::clone(&parts.registry), working.clone());
         working.spawn("delivery.budget", keeping);
@@ -101,6 +112,7 @@ impl App {
             registry: Arc::clone(&parts.registry),
             membership: Arc::clone(&parts.membership),
             settlement: parts.settlement.clone(),
+            handlers,
             budget,
             clock,
             shutdown: working.clone(),
@@ -154,6 +166,8 @@ struct Delivery {
     membership: Arc<Membership>,
     settlement: Settlement,
     dispatcher: Dispatcher,
+    topics: Arc<dyn Topics>,
+    broker_health: Arc<BrokerHealth>,
     health: Arc<Health>,
 }
 
@@ -206,84 +220,28 @@ impl Delivery {
             "ops.health",
             Arc::clone(&health).watch(pools.clone(), Arc::clone(database), working.clone()),
         );
-        let membership =
-            Membership::new(node, Arc::clone(&registry), presence, broker, broker_health, fallback);
-        Ok(Self { registry, membership, settlement, dispatcher, health })
+        let topics = Arc::clone(&broker) as _;
+        let membership = Membership::new(
+            node,
+            Arc::clone(&registry),
+            presence,
+            broker,
+            Arc::clone(&broker_health),
+            fallback,
+        );
+        Ok(Self { registry, membership, settlement, dispatcher, topics, broker_health, health })
     }
-}
 
-/// What starts the features.
-struct Features<'a> {
-    config: &'a Config,
-    pools: &'a Pools,
-    clock: &'a SharedClock,
-    working: &'a Shutdown,
-}
-
-impl Features<'_> {
-    fn start(
-        &self,
-        keys: Arc<KeyRing>,
-        throttle: Arc<dyn Throttle>,
-        delivery: &Delivery,
-        authenticator: &Arc<Authenticator>,
-        revoke: &accounts::Announce,
-    ) -> anyhow::Result<OpenApiRouter> {
-        let Self { config, pools: Pools { requests, background }, clock, working } = *self;
-        let announce = announce(Arc::clone(revoke), &delivery.membership, working);
-        let accounts = Arc::new(accounts::Service::new(accounts::Settings {
-            pool: requests.clone(),
-            clock: Arc::clone(clock),
-            keys,
-            throttle: Arc::clone(&throttle),
-            announce,
-            secure_cookies: config.is_production(),
-            config: config.accounts.clone(),
-        })?);
-        let watch = accounts::revocation::Watch {
-            authenticator: Arc::clone(authenticator),
-            pool: requests.clone(),
-            clock: Arc::clone(clock),
-            access_ttl: config.accounts.access_ttl(),
-            found: Arc::clone(revoke),
+    fn start_rooms(&self, config: &Config, node: NodeId, pools: &Pools, working: &Shutdown) -> Rooms {
+        let parts = rooms::Parts {
+            node,
+            config: config.delivery.rooms.clone(),
+            log: Arc::new(messages::Log { pool: pools.requests.clone() }),
+            topics: Arc::clone(&self.topics),
+            health: Arc::clone(&self.broker_health),
         };
-        working.spawn("accounts.revocation", accounts::revocation::watch(watch, working.clone()));
-        let cleaning = accounts::housekeeping::run(
-            background.clone(),
-            Arc::clone(clock),
-            config.accounts.clone(),
-            working.clone(),
-        );
-        working.spawn("accounts.housekeeping", cleaning);
-
-        let dispatcher = || delivery.dispatcher.clone();
-        let linking = linking::Service::new(
-            requests.clone(),
-            Arc::clone(clock),
-            dispatcher(),
-            throttle,
-            config.linking.clone(),
-        );
-        let status =
-            status::Service::new(requests.clone(), Arc::clone(clock), dispatcher(), config.status.clone());
-        working.spawn("status.lapse", status::run_lapse_job(Arc::clone(&status), working.clone()));
-        let devices = devices::Service::new(requests.clone(), Arc::clone(clock), config.devices.clone());
-        working.spawn("devices.stale", devices::run_stale_job(Arc::clone(&devices), working.clone()));
-        Ok(feature_routes(accounts, linking, status, devices))
+        Rooms::start(parts, working)
     }
-}
-
-fn feature_routes(
-    accounts: Arc<accounts::Service>,
-    linking: Arc<linking::Service>,
-    status: Arc<status::Service>,
-    devices: Arc<devices::Service>,
-) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .merge(accounts::routes(accounts))
-        .merge(linking::routes(linking))
-        .merge(status::routes(status))
-        .merge(devices::routes(devices))
 }
 
 fn follow_redis(link: &RedisLink, working: &Shutdown) {

@@ -1,4 +1,4 @@
-//! The broker over Redis pub/sub: one inbox channel per node, one control channel for all.
+//! The broker over Redis pub/sub: one inbox channel per node, one control channel for all, and one per topic.
 //!
 //! The subscription has a connection of its own. As soon as one stands, the listener hears
 //! [`Incoming::Subscribed`]: it fetches from Postgres what it missed, and enters its connections again, which
@@ -10,13 +10,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use redis::{RedisError, Script, ScriptInvocation};
+use parking_lot::Mutex;
+use redis::aio::PubSubSink;
+use redis::{Msg, RedisError, Script, ScriptInvocation};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{Broker, BrokerError, Envelope, Incoming, Listener, Reach, wire};
 use crate::domain::ids::NodeId;
 use crate::ports::redis::{BELIEF, RedisFailure, RedisLink};
+
+mod topics;
+
+use topics::Standing;
 
 const RECONNECT_DELAY: Duration = Duration::from_millis(250);
 const PROBES_MISSED_MAX: u32 = 2;
@@ -26,6 +32,8 @@ pub struct RedisBroker {
     node: NodeId,
     inbox: String,
     control: String,
+    /// Begins the channel of each topic.
+    topics: String,
     script: Script,
     probes_sent: AtomicU64,
     probes_missed: AtomicU32,
@@ -33,6 +41,8 @@ pub struct RedisBroker {
     probe_arrived: watch::Sender<u64>,
     /// Tells the listener to give its subscription up.
     reconnect: Notify,
+    /// Adds topics to the subscription, while there is one.
+    subscription: Mutex<Option<PubSubSink>>,
 }
 
 impl RedisBroker {
@@ -41,11 +51,13 @@ impl RedisBroker {
         Self {
             inbox: link.key("inbox", node),
             control: link.key("control", "all"),
-            script: Script::new(&[BELIEF, include_str!("route.lua")].concat()),
+            topics: link.key("topic", ""),
+            script: Script::new(&[BELIEF, include_str!("../route.lua")].concat()),
             probes_sent: AtomicU64::new(0),
             probes_missed: AtomicU32::new(0),
             probe_arrived: watch::Sender::new(0),
             reconnect: Notify::new(),
+            subscription: Mutex::new(None),
             link,
             node,
         }
@@ -86,8 +98,9 @@ impl RedisBroker {
             .await
             .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
         self.probes_missed.store(0, Ordering::Relaxed);
+        let (sink, mut messages) = subscription.split();
+        let _standing = Standing::new(&self.subscription, sink);
         listener(Incoming::Subscribed);
-        let mut messages = subscription.into_on_message();
         loop {
             // Cancel-safe: `StreamExt::next`, `Notify::notified` and `Receiver::changed` all are.
             let message = tokio::select! {
@@ -97,18 +110,25 @@ impl RedisBroker {
                 _ = server.changed() => return Ok(()),
             };
             let Some(message) = message else { return Ok(()) };
-            let payload = Bytes::copy_from_slice(message.get_payload_bytes());
-            if message.get_channel_name() == self.control {
-                listener(Incoming::Control(payload));
-                continue;
+            self.hear(&message, listener);
+        }
+    }
+
+    fn hear(&self, message: &Msg, listener: &Listener) {
+        let (channel, payload) =
+            (message.get_channel_name(), Bytes::copy_from_slice(message.get_payload_bytes()));
+        if channel == self.control {
+            return listener(Incoming::Control(payload));
+        }
+        if let Some(topic) = self.topic(channel) {
+            return listener(Incoming::Topic(topic, payload));
+        }
+        match wire::decode(payload) {
+            Some(wire::Message::Envelope(envelope)) => listener(Incoming::Deliver(envelope)),
+            Some(wire::Message::Probe(nonce)) => {
+                self.probe_arrived.send_replace(nonce);
             }
-            match wire::decode(payload) {
-                Some(wire::Message::Envelope(envelope)) => listener(Incoming::Deliver(envelope)),
-                Some(wire::Message::Probe(nonce)) => {
-                    self.probe_arrived.send_replace(nonce);
-                }
-                None => metrics::counter!("fanlight_broker_unreadable_messages_total").increment(1),
-            }
+            None => metrics::counter!("fanlight_broker_unreadable_messages_total").increment(1),
         }
     }
 

@@ -1,0 +1,154 @@
+//! Starts the features of a node, and their jobs.
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Config;
+use crate::db::Pools;
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::membership::Membership;
+use crate::delivery::rooms::Rooms;
+use crate::domain::clock::SharedClock;
+use crate::domain::tokens::KeyRing;
+use crate::edge::auth::Authenticator;
+use crate::edge::ws::Handler;
+use crate::features::{accounts, channels, devices, linking, messages, rooms, status};
+use crate::ports::throttle::Throttle;
+use crate::shutdown::Shutdown;
+
+/// What the features are started with.
+pub struct Features<'a> {
+    pub config: &'a Config,
+    pub pools: &'a Pools,
+    pub clock: &'a SharedClock,
+    pub throttle: Arc<dyn Throttle>,
+    pub dispatcher: &'a Dispatcher,
+    pub rooms: &'a Rooms,
+    pub working: &'a Shutdown,
+}
+
+impl Features<'_> {
+    /// Starts them all: what they answer over HTTP, and what on sockets. `revoke` is what a revoked session means on this
+    /// node.
+    pub fn start(
+        &self,
+        keys: Arc<KeyRing>,
+        authenticator: &Arc<Authenticator>,
+        revoke: accounts::Announce,
+        membership: &Arc<Membership>,
+    ) -> anyhow::Result<(OpenApiRouter, Vec<Arc<dyn Handler>>)> {
+        let announce = super::announce(Arc::clone(&revoke), membership, self.working);
+        let messages = self.messages();
+        let routes = self
+            .accounts(keys, announce)?
+            .merge(self.linking())
+            .merge(self.status())
+            .merge(self.devices())
+            .merge(self.channels())
+            .merge(messages::routes(Arc::clone(&messages)));
+        self.watch_revocations(authenticator, revoke);
+        Ok((routes, vec![self.rooms(), Arc::new(messages::Commands { service: messages })]))
+    }
+
+    fn accounts(&self, keys: Arc<KeyRing>, announce: accounts::Announce) -> anyhow::Result<OpenApiRouter> {
+        let service = accounts::Service::new(accounts::Settings {
+            pool: self.pools.requests.clone(),
+            clock: Arc::clone(self.clock),
+            keys,
+            throttle: Arc::clone(&self.throttle),
+            announce,
+            secure_cookies: self.config.is_production(),
+            config: self.config.accounts.clone(),
+        })?;
+        let cleaning = accounts::housekeeping::run(
+            self.pools.background.clone(),
+            Arc::clone(self.clock),
+            self.config.accounts.clone(),
+            self.working.clone(),
+        );
+        self.working.spawn("accounts.housekeeping", cleaning);
+        Ok(accounts::routes(Arc::new(service)))
+    }
+
+    fn watch_revocations(&self, authenticator: &Arc<Authenticator>, revoke: accounts::Announce) {
+        let watch = accounts::revocation::Watch {
+            authenticator: Arc::clone(authenticator),
+            pool: self.pools.requests.clone(),
+            clock: Arc::clone(self.clock),
+            access_ttl: self.config.accounts.access_ttl(),
+            found: revoke,
+        };
+        self.working.spawn("accounts.revocation", accounts::revocation::watch(watch, self.working.clone()));
+    }
+
+    fn linking(&self) -> OpenApiRouter {
+        linking::routes(linking::Service::new(
+            self.pools.requests.clone(),
+            Arc::clone(self.clock),
+            self.dispatcher.clone(),
+            Arc::clone(&self.throttle),
+            self.config.linking.clone(),
+        ))
+    }
+
+    fn status(&self) -> OpenApiRouter {
+        let service = status::Service::new(
+            self.pools.requests.clone(),
+            Arc::clone(self.clock),
+            self.dispatcher.clone(),
+            self.config.status.clone(),
+        );
+        let lapsing = status::run_lapse_job(Arc::clone(&service), self.working.clone());
+        self.working.spawn("status.lapse", lapsing);
+        status::routes(service)
+    }
+
+    fn devices(&self) -> OpenApiRouter {
+        let service = devices::Service::new(
+            self.pools.requests.clone(),
+            Arc::clone(self.clock),
+            self.config.devices.clone(),
+        );
+        let retiring = devices::run_stale_job(Arc::clone(&service), self.working.clone());
+        self.working.spawn("devices.stale", retiring);
+        devices::routes(service)
+    }
+
+    fn channels(&self) -> OpenApiRouter {
+        let purging = channels::run_purge_job(
+            self.pools.background.clone(),
+            self.config.channels.clone(),
+            self.working.clone(),
+        );
+        self.working.spawn("channels.purge", purging);
+        channels::routes(channels::Service::new(channels::Settings {
+            pool: self.pools.requests.clone(),
+            clock: Arc::clone(self.clock),
+            dispatcher: self.dispatcher.clone(),
+            throttle: Arc::clone(&self.throttle),
+            followers: Box::new(self.rooms.clone()),
+            config: self.config.channels.clone(),
+        }))
+    }
+
+    fn messages(&self) -> Arc<messages::Service> {
+        let settings = &self.config.messages;
+        let pruning =
+            messages::run_prune_job(self.pools.background.clone(), settings.clone(), self.working.clone());
+        self.working.spawn("messages.prune", pruning);
+        messages::Service::new(
+            self.pools.requests.clone(),
+            Arc::clone(self.clock),
+            self.dispatcher.clone(),
+            self.rooms.clone(),
+            Arc::clone(&self.throttle),
+            settings.clone(),
+        )
+    }
+
+    fn rooms(&self) -> Arc<dyn Handler> {
+        let doorkeeper = Arc::new(channels::Doorkeeper { pool: self.pools.requests.clone() });
+        rooms::start(self.rooms.clone(), doorkeeper, Arc::clone(self.clock), self.working)
+    }
+}

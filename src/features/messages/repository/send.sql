@@ -1,0 +1,42 @@
+-- Writes a message, and gives it its place. The conversation is locked first, and its row changed at once after:
+-- whoever else writes there waits for the commit, and nobody for a round trip.
+--
+-- $1 id, $2 conversation, $3 author, $4 what the author calls it, $5 a message of its thread, $6 type, $7 content,
+-- $8 metadata, $9 names that it mentions, $10 now, $11..$13 kind, privacy and role with which one may write.
+WITH access AS MATERIALIZED (
+    SELECT kind, is_private, role FROM lock_channel_access($2::uuid, $3::uuid)
+),
+thread AS (
+    -- A reply to a reply belongs to the same thread.
+    SELECT coalesce(parent_id, id) AS id FROM messages WHERE id = $5::uuid AND channel_id = $2 AND deleted_at IS NULL
+),
+mentioned AS (
+    SELECT coalesce(array_agg(u.id ORDER BY u.id), '{}') AS users
+    FROM users AS u JOIN channel_members AS m ON m.channel_id = $2 AND m.user_id = u.id
+    WHERE lower(u.username) = ANY($9::text[])
+),
+decided AS MATERIALIZED (
+    SELECT (SELECT id FROM messages WHERE user_id = $3 AND channel_id = $2 AND client_id = $4::text) AS sent_before,
+           (SELECT id FROM thread) AS thread_id,
+           (SELECT users FROM mentioned) AS mentions
+    FROM access
+    WHERE (kind, is_private, role) IN (SELECT * FROM unnest($11::text[], $12::boolean[], $13::text[]))
+),
+placed AS (
+    UPDATE channels AS c
+    SET last_seq = c.last_seq + 1, last_revision = c.last_revision + 1, message_count = c.message_count + 1
+    FROM decided AS d
+    WHERE c.id = $2 AND d.sent_before IS NULL AND ($5::uuid IS NULL OR d.thread_id IS NOT NULL)
+    RETURNING c.last_seq, c.last_revision, d.thread_id, d.mentions
+),
+written AS (
+    INSERT INTO messages (id, channel_id, seq, revision, user_id, client_id, parent_id, message_type, content,
+                          metadata, mentions, created_at, updated_at)
+    SELECT $1::uuid, $2, p.last_seq, p.last_revision, $3, $4, p.thread_id, $6::text, $7::text, $8::jsonb, p.mentions,
+           $10::timestamptz, $10
+    FROM placed AS p
+    RETURNING seq, revision, parent_id, mentions
+)
+SELECT d.sent_before AS "sent_before?: MessageId", w.seq AS "seq?", w.revision AS "revision?",
+       w.parent_id AS "parent_id?: MessageId", w.mentions AS "mentions?: Vec<UserId>"
+FROM decided AS d LEFT JOIN written AS w ON true
