@@ -91,7 +91,12 @@ BEGIN
     WHERE id = ANY (ARRAY(
         SELECT channel_id FROM channel_members WHERE user_id = OLD.id
         UNION
-        SELECT id FROM channels WHERE created_by = OLD.id))
+        SELECT id FROM channels WHERE created_by = OLD.id
+        UNION
+        SELECT channel_id FROM messages WHERE user_id = OLD.id
+        UNION
+        SELECT m.channel_id FROM message_reactions AS r JOIN messages AS m ON m.id = r.message_id
+        WHERE r.user_id = OLD.id))
     ORDER BY id FOR NO KEY UPDATE;
     RETURN OLD;
 END $$;
@@ -105,6 +110,8 @@ CREATE FUNCTION lock_channel_access(
     p_channel_id uuid, p_user_id uuid, OUT kind text, OUT is_private boolean, OUT role text
 ) LANGUAGE plpgsql AS $$
 BEGIN
+    -- Users before channels: what is written refers to its author, whose deletion locks in this order.
+    PERFORM 1 FROM users WHERE id = p_user_id FOR KEY SHARE;
     SELECT c.kind, c.is_private INTO kind, is_private
     FROM channels AS c WHERE c.id = p_channel_id AND c.deleted_at IS NULL FOR NO KEY UPDATE;
     SELECT m.role INTO role FROM channel_members AS m
@@ -131,9 +138,10 @@ CREATE TABLE messages (
     updated_at   timestamptz NOT NULL,
     edited_at    timestamptz,
     deleted_at   timestamptz,
-    -- Any language: words as they are written. And the conversation, so that the index alone finds a word in it.
+    -- Any language: words as they are written. And the conversation, so that the index alone finds a word in it; no word
+    -- that somebody writes holds a space.
     search       tsvector    NOT NULL GENERATED ALWAYS AS (
-        to_tsvector('simple', content) || array_to_tsvector(ARRAY[channel_id::text])
+        to_tsvector('simple', content) || array_to_tsvector(ARRAY['channel ' || channel_id::text])
     ) STORED,
     CONSTRAINT messages_channel_id_seq_key UNIQUE (channel_id, seq),
     CONSTRAINT messages_channel_id_revision_key UNIQUE (channel_id, revision),

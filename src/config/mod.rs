@@ -107,6 +107,11 @@ impl Config {
         self.devices.check()?;
         self.channels.check()?;
         self.messages.check()?;
+        if self.messages.changes_kept_max < self.delivery.rooms.replay_changes_max {
+            bail!(
+                "messages.changes_kept_max must be at least delivery.rooms.replay_changes_max: what is replayed must be there"
+            );
+        }
         self.telemetry.check()
     }
 }

@@ -75,7 +75,7 @@ impl Inner {
                 heads.into_iter().map(|(room, seq, revision)| (room, Head { seq, revision })).collect();
             for (live, told) in before {
                 match heads.get(&live.id) {
-                    Some(head) => self.compare_one(&live, told, *head, is_anew),
+                    Some(head) => self.compare_one(&live, told, *head, is_anew).await?,
                     None => self.close(live.id, &Bytes::new()),
                 }
             }
@@ -83,12 +83,23 @@ impl Inner {
         Ok(())
     }
 
-    fn compare_one(self: &Arc<Self>, live: &Arc<Live>, told: Option<i64>, head: Head, is_anew: bool) {
+    async fn compare_one(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        told: Option<i64>,
+        head: Head,
+        is_anew: bool,
+    ) -> Result<(), RoomError> {
+        if is_anew || told.is_some_and(|told| told > head.revision) {
+            // Who is a member may be another matter in this past, and removals are jumped over.
+            self.recheck(live, i64::MAX).await?;
+        }
         let notice = |reason| RoomNotice::resync(live.id, reason, head).frame();
         let mut room = live.room.lock();
         if is_anew {
             let reason = RoomResyncReason::AnotherPast;
-            return count_resyncs(reason, room.start_over(head, |_| true, &notice(reason)));
+            count_resyncs(reason, room.start_over(head, |_| true, &notice(reason)));
+            return Ok(());
         }
         match room.compare(told, head) {
             Comparison::Abreast => {}
@@ -104,5 +115,6 @@ impl Inner {
                 count_resyncs(reason, room.start_over(head, concerns, &notice(reason)));
             }
         }
+        Ok(())
     }
 }

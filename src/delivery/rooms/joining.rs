@@ -189,8 +189,12 @@ impl<'a> Joining<'a> {
     async fn may_hear(&self, head: Head) -> Result<bool, RoomError> {
         let connection = self.mailbox.connection;
         let is_seated = self.live.room.lock().seats.hold(self.seat, connection, head.revision);
-        Ok(is_seated
-            && self.rooms.members(&self.live, &[self.mailbox.user]).await?.contains(&self.mailbox.user))
+        Ok(is_seated && self.is_member().await?)
+    }
+
+    async fn is_member(&self) -> Result<bool, RoomError> {
+        let user = self.mailbox.user;
+        Ok(self.rooms.members(&self.live, &[user]).await?.contains(&user))
     }
 
     /// Writes what was missed, up to where the room was when it was first read: what is later comes live.
@@ -211,11 +215,15 @@ impl<'a> Joining<'a> {
                 return Ok(());
             }
             page = self.page(since, end).await?;
+            if !self.is_member().await? {
+                return Err(JoinError::NotAMember);
+            }
         }
     }
 
     async fn write(&self, frames: impl Iterator<Item = (i64, Bytes)>) -> Result<(), JoinError> {
         let frames: Vec<Bytes> = frames.map(|(_, frame)| frame).collect();
+        let _held = self.mailbox.hold(frames.iter().map(Bytes::len).sum());
         let is_written = pacing::write(self.mailbox, &frames, || self.is_seated()).await;
         if is_written { Ok(()) } else { Err(JoinError::NotAMember) }
     }

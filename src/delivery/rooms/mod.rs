@@ -158,7 +158,7 @@ impl Rooms {
     }
 
     /// Ends what the user hears of the room, on all nodes. Call it after the commit of the removal, which has taken
-    /// `revision`: whatever may go wrong here, nothing that was committed later reaches the user.
+    /// `revision`: whatever may go wrong here, no later change reaches the user.
     pub fn expel(&self, room: ChannelId, user: UserId, revision: i64) {
         self.0.change(room, revision, Change::Expelled(user));
     }
@@ -186,15 +186,19 @@ impl Rooms {
     /// Another Postgres took over, or a backup was restored: lets everybody read the state, since revisions may stand for
     /// other changes now.
     pub fn begin_anew(&self) {
+        // What was not said yet is of the past that was lost.
+        self.0.unsaid.lock().clear();
         self.0.is_anew.store(true, Ordering::SeqCst);
         self.0.doubted.notify_one();
     }
 
     /// Does something in Postgres for somebody who joins, when it is his turn: a crowd that comes back waits here, and not in
     /// front of the requests that need Postgres too.
-    pub async fn in_turn<T>(&self, work: impl Future<Output = T>) -> T {
-        let _turn = self.0.reading.acquire().await.expect("the semaphore is never closed");
-        work.await
+    ///
+    /// # Errors
+    /// [`RoomError::Unavailable`] when it takes too long.
+    pub async fn in_turn<T>(&self, work: impl Future<Output = T>) -> Result<T, RoomError> {
+        self.0.read(async { Ok(work.await) }).await
     }
 
     /// How many rooms have a subscriber here.

@@ -124,14 +124,16 @@ impl Room {
 
     /// Whether [`Room::next`] has nothing to do.
     pub fn is_idle(&self) -> bool {
-        let is_missing_some = self.told.is_some_and(|told| self.head > told);
-        self.seats.is_empty() || (self.passing.is_empty() && !self.is_catching_up && !is_missing_some)
+        // Before it is known where the room is, nothing can be missing.
+        let lacks_some = self.told.is_some_and(|told| self.head > told || self.is_catching_up);
+        self.seats.is_empty() || (self.passing.is_empty() && !lacks_some)
     }
 
     /// It was deleted. Returns who was there.
     pub fn end(&mut self) -> Vec<(Arc<Mailbox>, SeatId)> {
         self.waiting.clear();
         self.passing.clear();
+        self.is_catching_up = false;
         (self.told, self.head, self.gate) = (None, 0, Gate::default());
         self.seats.evict(i64::MAX, |_| true)
     }
@@ -201,6 +203,9 @@ impl Room {
         if !self.seats.is_taken(seat, connection) || self.is_expelled_after(head, mailbox.user) {
             return Err(Closed::Expelled);
         }
+        if !self.seats.is_held(seat, connection) {
+            return Err(Closed::Behind);
+        }
         let told = *self.told.get_or_insert(head);
         let missed: Vec<Bytes> = if told <= head {
             Vec::new()
@@ -212,7 +217,9 @@ impl Room {
         self.waiting = self.waiting.split_off(&(told + 1));
         self.head = self.head.max(head);
         mailbox.answer(greeting);
-        let is_left = missed.is_empty() || mailbox.leave(missed.iter());
+        // Too much at once would end the connection; it is told in parts then, like whoever lags behind.
+        let is_small = missed.iter().map(Bytes::len).sum::<usize>() <= Batch::BYTES_MAX;
+        let is_left = missed.is_empty() || (is_small && mailbox.leave(missed.iter()));
         self.is_catching_up |= !is_left;
         self.seats.go_live(seat, connection, if is_left { told.max(head) } else { head });
         Ok(())
@@ -222,6 +229,12 @@ impl Room {
         let mut waiting = self.waiting.range(revision + 1..);
         waiting.any(|(_, change)| *change == Change::Expelled(user))
             || self.gate.is_expelled_after(revision, user)
+    }
+
+    /// Postgres knows of nothing above `revision`: what was said of later changes is of a past that was lost.
+    pub fn disbelieve(&mut self, revision: i64) {
+        self.waiting.split_off(&(revision + 1));
+        self.head = revision;
     }
 
     /// Compares with what Postgres said after this room had been told `told_before`.
@@ -249,7 +262,51 @@ impl Room {
     pub fn start_over(&mut self, head: Head, concerns: impl Fn(i64) -> bool, notice: &Bytes) -> usize {
         self.waiting.clear();
         self.gate = Gate::default();
+        self.seats.read_again();
         (self.told, self.head) = (Some(head.revision), head.revision);
         self.seats.reset(head.revision, concerns, notice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::rooms::tests::mailbox;
+
+    fn room() -> Room {
+        Room::new(Bounds { waiting_max: 8, gate_max: 8 })
+    }
+
+    #[test]
+    fn a_room_that_nobody_has_read_yet_rests_whatever_it_should_do() {
+        let mut room = room();
+        room.seats.take(&Arc::new(mailbox(UserId::generate())));
+        room.catch_up();
+        room.hear_of(7);
+        assert!(matches!(room.next(), Step::Rest) && room.is_idle());
+    }
+
+    #[test]
+    fn who_joined_a_lost_past_reads_again() {
+        let (mut room, mailbox) = (room(), Arc::new(mailbox(UserId::generate())));
+        let seat = (room.seats.take(&mailbox), mailbox.connection);
+        assert!(room.seats.hold(seat.0, seat.1, 10));
+        room.start_over(Head { seq: 8, revision: 8 }, |_| true, &Bytes::new());
+        assert!(matches!(room.open(seat, &mailbox, 10, Bytes::new()), Err(Closed::Behind)));
+        assert!(room.seats.hold(seat.0, seat.1, 8));
+        assert!(room.open(seat, &mailbox, 8, Bytes::new()).is_ok());
+        assert_eq!(room.told(), Some(8));
+    }
+
+    #[test]
+    fn a_seat_that_is_taken_again_is_another_one() {
+        let (mut room, mailbox) = (room(), Arc::new(mailbox(UserId::generate())));
+        let first = room.seats.take(&mailbox);
+        assert!(room.seats.leave(first, mailbox.connection));
+        let second = room.seats.take(&mailbox);
+        assert_ne!(first, second);
+        assert!(
+            !room.seats.leave(first, mailbox.connection) && room.seats.is_taken(second, mailbox.connection)
+        );
     }
 }

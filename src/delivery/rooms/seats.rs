@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -11,9 +12,15 @@ use crate::delivery::mailbox::{Mailbox, Notice, NoticeKind};
 use crate::delivery::rooms::change::{Batch, Passing};
 use crate::domain::ids::{ConnectionId, UserId};
 
-/// A place in a room's row of seats.
+/// A place in a room's row of seats, and whose turn it is there: the next one there is another seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeatId(usize);
+pub struct SeatId {
+    place: usize,
+    turn: u64,
+}
+
+/// Of all rooms: one that comes to life again must not give the same seats.
+static TURNS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -25,6 +32,7 @@ enum Stage {
 }
 
 struct Seat {
+    turn: u64,
     mailbox: Arc<Mailbox>,
     stage: Stage,
     /// Its subscriber has been left all changes up to this one, or none of them can be had any more.
@@ -49,25 +57,21 @@ pub struct Told {
 
 impl Seats {
     pub fn take(&mut self, mailbox: &Arc<Mailbox>) -> SeatId {
-        let seat = Some(Seat { mailbox: Arc::clone(mailbox), stage: Stage::Reading, told: 0 });
+        let turn = TURNS.fetch_add(1, Ordering::Relaxed);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.row.push(None);
+            self.row.len() - 1
+        });
+        self.row[place] = Some(Seat { turn, mailbox: Arc::clone(mailbox), stage: Stage::Reading, told: 0 });
         self.awaiting += 1;
-        match self.free.pop() {
-            Some(place) => {
-                self.row[place] = seat;
-                SeatId(place)
-            }
-            None => {
-                self.row.push(seat);
-                SeatId(self.row.len() - 1)
-            }
-        }
+        SeatId { place, turn }
     }
 
     /// Frees the seat if it is still this connection's.
     pub fn leave(&mut self, seat: SeatId, connection: ConnectionId) -> bool {
         let is_taken = self.seat(seat, connection).is_some();
         if is_taken {
-            self.clear(seat.0);
+            self.clear(seat.place);
         }
         is_taken
     }
@@ -79,9 +83,9 @@ impl Seats {
         }
     }
 
-    fn seat(&mut self, SeatId(place): SeatId, connection: ConnectionId) -> Option<&mut Seat> {
-        let seat = self.row.get_mut(place)?.as_mut();
-        seat.filter(|seat| seat.mailbox.connection == connection)
+    fn seat(&mut self, id: SeatId, connection: ConnectionId) -> Option<&mut Seat> {
+        let seat = self.row.get_mut(id.place)?.as_mut();
+        seat.filter(|seat| seat.turn == id.turn && seat.mailbox.connection == connection)
     }
 
     /// Its subscriber begins after `told`, and is not told anything here yet. False: it has lost its seat.
@@ -92,6 +96,18 @@ impl Seats {
 
     pub fn is_taken(&mut self, seat: SeatId, connection: ConnectionId) -> bool {
         self.seat(seat, connection).is_some()
+    }
+
+    /// Whether it is known where its subscriber begins.
+    pub fn is_held(&mut self, seat: SeatId, connection: ConnectionId) -> bool {
+        self.seat(seat, connection).is_some_and(|seat| seat.stage == Stage::Held)
+    }
+
+    /// Where those begin who are about to join is not known any more.
+    pub fn read_again(&mut self) {
+        for seat in self.row.iter_mut().flatten().filter(|seat| seat.stage == Stage::Held) {
+            seat.stage = Stage::Reading;
+        }
     }
 
     /// From now on its subscriber hears all that comes after `told`.
@@ -125,7 +141,7 @@ impl Seats {
                 seat.stage != Stage::Reading && seat.told < revision && whom(seat.mailbox.user)
             };
             if let Some(seat) = self.row[place].as_ref().filter(leaves) {
-                evicted.push((Arc::clone(&seat.mailbox), SeatId(place)));
+                evicted.push((Arc::clone(&seat.mailbox), SeatId { place, turn: seat.turn }));
                 self.clear(place);
             }
         }

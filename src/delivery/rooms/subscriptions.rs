@@ -69,10 +69,10 @@ impl Inner {
             heard.extend(some);
             self.are_heard(some);
         }
-        let left: Vec<ChannelId> = unwanted.into_iter().filter(|room| heard.contains(room)).collect();
-        for some in left.chunks(TOPICS_PER_COMMAND) {
-            topics.unsubscribe(some).await?;
+        for some in unwanted.chunks(TOPICS_PER_COMMAND) {
+            // Forgotten before: what fails may have taken effect, and who comes back meanwhile subscribes anew.
             heard.retain(|room| !some.contains(room));
+            topics.unsubscribe(some).await?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ const SUBSCRIBERS_AT_ONCE: usize = 256;
 /// After Postgres could not be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A read that takes longer is repeated later.
-const READ_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const READ_DEADLINE: Duration = Duration::from_secs(10);
 const USERS_PER_STATEMENT: usize = 1_000;
 
 /// A gap, and since when it is known.
@@ -53,7 +53,7 @@ impl Inner {
                     }
                 }
                 Step::Rest if live.rest() => return,
-                Step::Rest => {}
+                Step::Rest => tokio::task::yield_now().await,
             }
         }
     }
@@ -61,11 +61,13 @@ impl Inner {
     async fn tell(&self, live: &Live, batch: Batch) {
         let started = Instant::now();
         let (mut frames, mut deferred) = (0, 0);
-        for some in places(live) {
-            let told = live.room.lock().tell(&batch, some);
-            frames += told.frames;
-            deferred += told.deferred;
-            tokio::task::yield_now().await;
+        for part in batch.parts() {
+            for some in places(live) {
+                let told = live.room.lock().tell(&part, some);
+                frames += told.frames;
+                deferred += told.deferred;
+                tokio::task::yield_now().await;
+            }
         }
         metrics::counter!("fanlight_room_frames_left_total").increment(frames as u64);
         metrics::histogram!("fanlight_room_fanout_duration_seconds").record(started.elapsed());
@@ -98,12 +100,14 @@ impl Inner {
     async fn mend(self: &Arc<Self>, live: &Arc<Live>, after: i64, up_to: i64) -> Result<(), RoomError> {
         metrics::counter!("fanlight_room_repairs_total").increment(1);
         if up_to - after > i64::from(self.parts.config.replay_changes_max) {
-            return self.skip(live, after).await;
+            return self.skip(live, after, up_to).await;
         }
         let (read, up_to) = self.page(live, after, up_to).await?;
+        // After the read: whoever is left was a member later than all of it.
+        self.recheck(live, up_to).await?;
         let is_unexplained = live.room.lock().is_unexplained(after, up_to, &read);
-        if is_unexplained {
-            self.recheck(live, up_to).await?;
+        if is_unexplained && self.is_lost(live, self.head(live).await?, up_to) {
+            return Ok(());
         }
         let batch = live.room.lock().mend(after, up_to, read);
         if let Some(batch) = batch {
@@ -122,9 +126,22 @@ impl Inner {
         Ok((read, up_to))
     }
 
+    /// Whether `up_to`, of which this node had heard before `head` was read, is of a past that Postgres has lost.
+    fn is_lost(&self, live: &Live, head: Head, up_to: i64) -> bool {
+        let is_lost = head.revision < up_to;
+        if is_lost {
+            live.room.lock().disbelieve(head.revision);
+            self.doubt(&[live.id]);
+        }
+        is_lost
+    }
+
     /// Too much was missed: everybody reads the state instead.
-    async fn skip(self: &Arc<Self>, live: &Arc<Live>, after: i64) -> Result<(), RoomError> {
+    async fn skip(self: &Arc<Self>, live: &Arc<Live>, after: i64, up_to: i64) -> Result<(), RoomError> {
         let head = self.head(live).await?;
+        if self.is_lost(live, head, up_to) {
+            return Ok(());
+        }
         self.recheck(live, head.revision).await?;
         let reason = RoomResyncReason::TooFarBehind;
         let notice = RoomNotice::resync(live.id, reason, head).frame();
@@ -145,7 +162,7 @@ impl Inner {
 
     /// A removal may be among what is missing, and its announcement lost: ends the subscriptions of those who are not
     /// members any more.
-    async fn recheck(self: &Arc<Self>, live: &Arc<Live>, up_to: i64) -> Result<(), RoomError> {
+    pub(super) async fn recheck(self: &Arc<Self>, live: &Arc<Live>, up_to: i64) -> Result<(), RoomError> {
         let users = live.room.lock().seats.users();
         for some in users.chunks(USERS_PER_STATEMENT) {
             let members = self.members(live, some).await?;
@@ -162,7 +179,12 @@ impl Inner {
     }
 
     /// Tells those who were told less than the others what they lack.
-    async fn catch_up(&self, live: &Live, mut after: i64, up_to: i64) -> Result<(), RoomError> {
+    async fn catch_up(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        mut after: i64,
+        up_to: i64,
+    ) -> Result<(), RoomError> {
         metrics::counter!("fanlight_room_repairs_total").increment(1);
         let max = i64::from(self.parts.config.replay_changes_max);
         if up_to - after > max {
@@ -176,6 +198,7 @@ impl Inner {
         while after < up_to {
             let (read, complete) = self.page(live, after, up_to).await?;
             let complete = complete.min(up_to);
+            self.recheck(live, up_to).await?;
             let frames = read.into_iter().filter(|frame| frame.revision <= complete);
             let frames = frames.map(|frame| (frame.revision, frame.frame)).collect();
             self.tell(live, Batch { after, up_to: complete, frames }).await;

@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::delivery::budget::Held;
 use crate::delivery::mailbox::Mailbox;
 use crate::edge::http::problem::{ErrorCode, Problem};
 use crate::edge::ws::json::FlatObject;
@@ -42,12 +43,14 @@ pub struct Call {
     /// Its `type`, as the handler names it.
     pub name: &'static str,
     text: String,
+    /// The text waits for its turn, and counts as long.
+    _held: Held,
 }
 
 impl Call {
     #[must_use]
     pub fn new(mailbox: &Arc<Mailbox>, name: &'static str, text: String) -> Self {
-        Self { mailbox: Arc::clone(mailbox), name, text }
+        Self { mailbox: Arc::clone(mailbox), name, _held: mailbox.hold(text.len()), text }
     }
 
     /// # Errors

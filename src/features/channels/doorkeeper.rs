@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::db::PgPool;
+use crate::db::{PgPool, within_deadline};
 use crate::domain::ids::{ChannelId, UserId};
 use crate::features::channels::access::{self, Operation, access};
 use crate::features::rooms;
@@ -13,7 +13,7 @@ pub struct Doorkeeper {
 
 impl Doorkeeper {
     async fn may(&self, user: UserId, room: ChannelId, operation: Operation) -> Result<(), rooms::Denied> {
-        let access = access(&self.pool, user, room).await.map_err(|error| {
+        let access = within_deadline(access(&self.pool, user, room)).await.map_err(|error| {
             tracing::warn!(%error, "cannot read who may follow a conversation");
             rooms::Denied::Unavailable
         })?;

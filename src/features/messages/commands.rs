@@ -1,11 +1,13 @@
 //! `SEND`: the same as `POST /messages/`, on a socket that is open anyway.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::delivery::mailbox::Mailbox;
@@ -17,6 +19,9 @@ use crate::features::messages::model::{Draft, Metadata};
 use crate::features::messages::service::Service;
 
 const SEND: &str = "SEND";
+/// As long as a request may take: a Postgres that is gone says nothing. What was sent may be written nevertheless, which
+/// `clientId` is for.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a client may say about messages. For the document: it is read field by field.
 #[derive(ToSchema)]
@@ -70,7 +75,8 @@ impl Handler for Commands {
 
     async fn handle(&self, call: &Call) -> Result<Answer, Refusal> {
         let draft = draft(&call.fields()?)?;
-        let sent = self.service.send(call.mailbox.user, &draft).await.map_err(Problem::from)?;
+        let sending = timeout(DEADLINE, self.service.send(call.mailbox.user, &draft));
+        let sent = sending.await.map_err(|_| Problem::unavailable())?.map_err(Problem::from)?;
         let message = sent.message();
         Ok(Answer::Frame(call.ok(&Written {
             channel_id: message.channel,

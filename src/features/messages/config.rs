@@ -21,6 +21,8 @@ pub struct Config {
     pub reactions_max: usize,
     /// What one person may write in one conversation: messages, edits and reactions together.
     pub per_minute_max: u32,
+    /// How often one person may move the marker of one conversation.
+    pub reads_per_minute_max: u32,
     /// Searches of one person.
     pub searches_per_minute_max: u32,
     /// Of words that more messages hold than this, only the newest messages are searched.
@@ -43,6 +45,7 @@ impl Config {
             ("content_chars_max", self.content_chars_max),
             ("metadata_bytes_max", self.metadata_bytes_max),
             ("per_minute_max", self.per_minute_max as usize),
+            ("reads_per_minute_max", self.reads_per_minute_max as usize),
             ("searches_per_minute_max", self.searches_per_minute_max as usize),
             ("search_matches_max", self.search_matches_max as usize),
             ("search_recent_max", self.search_recent_max as usize),
@@ -57,6 +60,10 @@ impl Config {
 
     pub(super) fn writes(&self) -> Limit {
         Limit { max: self.per_minute_max, window: MINUTE }
+    }
+
+    pub(super) fn reads(&self) -> Limit {
+        Limit { max: self.reads_per_minute_max, window: MINUTE }
     }
 
     pub(super) fn searches(&self) -> Limit {

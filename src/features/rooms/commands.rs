@@ -116,7 +116,7 @@ impl Commands {
     async fn subscribe(&self, call: &Call, room: ChannelId, since: Since) -> Result<Answer, Refusal> {
         let user = call.mailbox.user;
         // Before anything is moved for a stranger. Whether it is still true once the seat is taken, the rooms look.
-        self.rooms.in_turn(self.doorkeeper.may_subscribe(user, room)).await?;
+        self.rooms.in_turn(self.doorkeeper.may_subscribe(user, room)).await.map_err(JoinError::Room)??;
         let greeting =
             |Head { seq, revision }: Head| call.ok(&Subscribed { channel_id: room, seq, revision });
         self.rooms.subscribe(&call.mailbox, room, since, &greeting).await?;

@@ -271,6 +271,11 @@ impl MemoryLog {
         self.rooms.lock().get_mut(&room).unwrap().members.insert(user);
     }
 
+    /// As if the user had never come: no revision says so.
+    pub fn forget(&self, room: ChannelId, user: UserId) {
+        self.rooms.lock().get_mut(&room).unwrap().members.remove(&user);
+    }
+
     pub fn delete(&self, room: ChannelId) {
         self.rooms.lock().remove(&room);
     }

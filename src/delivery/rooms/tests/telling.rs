@@ -156,17 +156,21 @@ async fn a_node_that_is_far_behind_lets_everybody_read_the_state() {
 async fn a_database_that_lost_changes_is_told_of() {
     let world = World::new();
     let node = world.node().await;
-    let user = UserId::generate();
-    let room = world.room(&[user]);
+    let [user, lost] = [(); 2].map(|()| UserId::generate());
+    let room = world.room(&[user, lost]);
     let client = node.joined(&world, user, room).await;
+    let stranger = node.joined(&world, lost, room).await;
     for _ in 0..3 {
         node.rooms.publish(world.log.send(room));
     }
     client.until_revision(3).await;
 
+    // That one came in is lost, too.
     world.log.lose(room, Head { seq: 1, revision: 1 });
+    world.log.forget(room, lost);
     node.doubt(room);
     client.until_type("ROOM_RESYNC").await;
+    assert_eq!(stranger.until_type("UNSUBSCRIBED").await.last().unwrap()["reason"], "removed");
     node.rooms.publish(world.log.send(room));
 
     client.until_heard(|heard| revisions(heard) == [1, 2, 3, 2]).await;
@@ -176,17 +180,20 @@ async fn a_database_that_lost_changes_is_told_of() {
 async fn another_past_begins_anew_for_everybody() {
     let world = World::new();
     let node = world.node().await;
-    let user = UserId::generate();
-    let room = world.room(&[user]);
+    let [user, lost] = [(); 2].map(|()| UserId::generate());
+    let room = world.room(&[user, lost]);
     let client = node.joined(&world, user, room).await;
+    let stranger = node.joined(&world, lost, room).await;
     node.rooms.publish(world.log.send(room));
     client.until_revision(1).await;
+    world.log.forget(room, lost);
     // The new past is as long as the old one.
     node.rooms.begin_anew();
     world.log.failing.store(1, Ordering::Relaxed);
 
     let heard = client.until_type("ROOM_RESYNC").await;
     assert_eq!(heard.last().unwrap()["reason"], "another_past");
+    stranger.until_type("UNSUBSCRIBED").await;
     node.rooms.publish(world.log.send(room));
     assert_eq!(client.until_revision(2).await, [1, 2]);
 }

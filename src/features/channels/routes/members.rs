@@ -85,6 +85,7 @@ pub async fn remove(
         (status = 403, description = "forbidden: a private channel", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "channel_full, too_many_channels", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn join(

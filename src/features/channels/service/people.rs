@@ -62,6 +62,8 @@ impl Service {
 
     /// Goes in. Returns what the caller is there, and whether they were not in it before.
     pub async fn join(&self, caller: UserId, channel: ChannelId) -> Result<(Member, bool), ChannelsError> {
+        // Who comes and goes all the time makes everybody else hear of it.
+        self.count_invitations(caller, 1).await?;
         let mut tx = self.pool.begin().await?;
         if members::lock_users(&mut tx, &[caller]).await?.is_empty() {
             return Err(ChannelsError::NoAccount);
@@ -107,9 +109,10 @@ impl Service {
         let committed = outbox::append(&mut tx, vec![events::removed(channel, user, caller, now)]).await?;
         tx.commit().await?;
 
-        self.dispatcher.dispatch(committed).await;
+        // First, and without a pause in which the caller may give up.
         self.followers.expel(channel, user, revision);
         self.followers.tell(channel, &Notice::removed(channel, user, caller, now));
+        self.dispatcher.dispatch(committed).await;
         count(if caller == user { "left" } else { "removed" });
         Ok(())
     }

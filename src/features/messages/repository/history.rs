@@ -41,7 +41,13 @@ pub async fn after(
             FROM messages WHERE channel_id = $1 AND revision > $2 ORDER BY revision LIMIT $3)
            UNION ALL
            (SELECT message_id, revision, change, user_id, emoji, created_at
-            FROM message_changes WHERE channel_id = $1 AND revision > $2 ORDER BY revision LIMIT $3)
+            FROM message_changes AS h
+            WHERE channel_id = $1 AND revision > $2
+              -- What was taken back, or went with its message or account, is not told again.
+              AND (change <> 'reaction_added' OR EXISTS (
+                  SELECT FROM message_reactions AS r
+                  WHERE r.message_id = h.message_id AND r.emoji = h.emoji AND r.user_id = h.user_id))
+            ORDER BY revision LIMIT $3)
            ORDER BY 2 LIMIT $3"#,
         channel.0,
         revision,

@@ -13,8 +13,10 @@ pub async fn advance(
     seq: i64,
 ) -> Result<bool, sqlx::Error> {
     let moved = sqlx::query!(
-        "UPDATE channel_members SET last_read_seq = $3
-         WHERE channel_id = $1 AND user_id = $2 AND last_read_seq < $3",
+        // The user first, as who deletes the account does.
+        "WITH reader AS MATERIALIZED (SELECT id FROM users WHERE id = $2 FOR KEY SHARE)
+         UPDATE channel_members AS m SET last_read_seq = $3 FROM reader
+         WHERE m.channel_id = $1 AND m.user_id = reader.id AND m.last_read_seq < $3",
         channel.0,
         user.0,
         seq,

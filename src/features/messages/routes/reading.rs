@@ -19,6 +19,7 @@ use crate::features::messages::views::MarkerView;
         (status = 200, description = "Where it is now", body = MarkerView),
         (status = 403, description = "forbidden: not a member", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found: no such conversation, or no such message in it", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn mark(

@@ -81,6 +81,7 @@ impl Service {
         channel: ChannelId,
         message: MessageId,
     ) -> Result<Marker, MessagesError> {
+        self.count(&format!("message_read:{user}:{channel}"), self.config.reads(), "message_read").await?;
         let mut tx = self.pool.begin().await?;
         decide(access(&mut *tx, user, channel).await?, Operation::Read)?;
         let seq = paging::seq(&mut *tx, channel, message).await?.ok_or(MessagesError::NotFound)?;

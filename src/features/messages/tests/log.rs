@@ -36,7 +36,9 @@ async fn history(world: &World) -> (ChannelId, Vec<Value>) {
 #[tokio::test]
 async fn what_was_missed_is_told_again_in_order() {
     let world = World::new().await;
-    let (channel, live) = history(&world).await;
+    let (channel, mut live) = history(&world).await;
+    // It was taken back.
+    live.retain(|frame| frame["type"] != "REACTION_ADDED");
 
     let told = after(&world, channel, 0, 100).await;
 
@@ -52,7 +54,8 @@ async fn what_was_missed_is_told_again_in_order() {
     assert_eq!((&told[1]["content"], &told[1]["isDeleted"]), (&json!(""), &json!(true)));
     for revision in 0..=7 {
         let rest = after(&world, channel, revision, 100).await;
-        assert_eq!(rest[..], told[usize::try_from(revision).unwrap()..]);
+        let later = told.iter().filter(|frame| frame["revision"].as_i64() > Some(revision));
+        assert_eq!(rest, later.cloned().collect::<Vec<_>>());
     }
     assert_eq!(after(&world, channel, 2, 3).await[..], told[2..5]);
 }

@@ -70,6 +70,11 @@ async fn only_what_one_may_read_is_found() {
         let answer = world.get(ben, &format!("/messages/search?q=word&channelId={channel}")).await;
         assert_eq!(answer.error(), code);
     }
+    // Whoever writes what a channel is called does not put it there.
+    for word in [channel.to_string(), format!("'channel {channel}'")] {
+        say(&world, ann, private, &format!("word see {word}")).await;
+    }
+    assert_eq!(found(ben).await, ["word of both"]);
     // Knowing the index' own word for a channel opens none.
     assert_eq!(contents(&search(&world, ben, &format!("q={private}")).await), Vec::<&str>::new());
     remove(&world, ann, channel, ben).await;
