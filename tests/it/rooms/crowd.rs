@@ -109,6 +109,7 @@ impl Follower {
     /// Follows the room until this many messages have come, and comes back whenever it was cut off. Returns what they say.
     async fn until(self, mut node: usize, last: i64) -> Vec<String> {
         let mut heard = Vec::new();
+        let mut last_id = None;
         loop {
             let since = i64::try_from(heard.len()).unwrap();
             let Ok(mut socket) = enter(&self.nodes[node], &self.member, &self.room, since).await else {
@@ -121,15 +122,36 @@ impl Follower {
                         let next = i64::try_from(heard.len()).unwrap() + 1;
                         assert_eq!(seq(&frame), next, "{frame}");
                         heard.push(frame["content"].as_str().unwrap().to_owned());
-                        if next == last {
-                            return heard;
-                        }
+                        last_id = frame["id"].as_str().map(str::to_owned);
+                    }
+                    "ROOM_RESYNC" => {
+                        let up_to = frame["fromSeq"].as_i64().unwrap();
+                        self.read(node, up_to, &mut heard, &mut last_id).await;
                     }
                     "OK" => {}
                     _ => panic!("{frame}"),
                 }
+                if i64::try_from(heard.len()).unwrap() == last {
+                    return heard;
+                }
             }
             node = if node == DOOMED { (node + heard.len()) % 2 * 2 } else { node };
+        }
+    }
+
+    /// Reads by REST what was too much to be told, up to this seq: what comes later is told.
+    async fn read(&self, node: usize, up_to: i64, heard: &mut Vec<String>, last_id: &mut Option<String>) {
+        let survivor = &self.nodes[node / 2 * 2];
+        let api = Api::anonymous(survivor).with_bearer(self.member.token.clone());
+        while i64::try_from(heard.len()).unwrap() < up_to {
+            let after = last_id.as_deref().expect("who has missed so much has heard something before");
+            let path = format!("/messages/channels/{}?limit=100&after={after}", self.room);
+            let page = api.get(&path).await.expect(200);
+            for message in page["items"].as_array().unwrap().iter().filter(|it| seq(it) <= up_to) {
+                heard.push(message["content"].as_str().unwrap().to_owned());
+                assert_eq!(seq(message), i64::try_from(heard.len()).unwrap(), "{message}");
+                *last_id = message["id"].as_str().map(str::to_owned);
+            }
         }
     }
 }
