@@ -9,7 +9,7 @@ use uuid::uuid;
 
 use crate::delivery::event::{Event, NewEvent, RoomEvent, TOMBSTONE, placed, typed};
 use crate::delivery::texts::{self, Text};
-use crate::domain::ids::{EventId, UserId};
+use crate::domain::ids::{ChannelId, EventId, UserId};
 
 /// An event that a feature has listed with [`events!`]. Only those can be sent, so that none is missing in the
 /// document.
@@ -123,6 +123,12 @@ pub const EXAMPLE_MS: i64 = 1_710_930_000_000;
 #[must_use]
 pub fn example_user() -> UserId {
     UserId(uuid!("01890a5d-ac96-774b-bcce-b302099a8057"))
+}
+
+/// Which room is spoken of in the examples.
+#[must_use]
+pub fn example_channel() -> ChannelId {
+    ChannelId(uuid!("0193a5c0-0000-7000-8000-0000000000c1"))
 }
 
 fn example_id() -> EventId {

@@ -39,6 +39,15 @@ pub trait RoomEvent: Serialize + ToSchema + Listed {
     fn example() -> Self;
 }
 
+/// The finished WebSocket text frame of anything else that is said.
+///
+/// # Panics
+/// If it cannot be JSON: it has to be a plain type of strings and numbers.
+#[must_use]
+pub fn json_text_frame(said: &impl Serialize) -> Bytes {
+    text_frame(&serde_json::to_string(said).expect("a plain type of strings and numbers"))
+}
+
 /// The finished WebSocket text frame of what a room is told, the same for everybody.
 pub fn room_frame<E: RoomEvent>(event: &E) -> Bytes {
     text_frame(&typed(E::KIND, event))

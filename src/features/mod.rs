@@ -5,6 +5,7 @@ use utoipa::openapi::OpenApi;
 use crate::delivery::described::{Described, DescribedRoomEvent};
 
 pub mod accounts;
+mod batches;
 pub mod channels;
 pub mod devices;
 #[cfg(test)]

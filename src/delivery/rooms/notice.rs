@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::uuid;
 
-use crate::delivery::event::text_frame;
+use crate::delivery::described::example_channel;
+use crate::delivery::event::json_text_frame;
 use crate::delivery::rooms::log::Head;
 use crate::domain::ids::ChannelId;
 
@@ -72,7 +72,7 @@ impl RoomNotice {
     /// One of each, for the documents.
     #[must_use]
     pub fn examples() -> Vec<Self> {
-        let channel_id = ChannelId(uuid!("0193a5c0-0000-7000-8000-0000000000c1"));
+        let channel_id = example_channel();
         let head = Head { seq: 2_041, revision: 5_120 };
         let resync = Self::resync(channel_id, RoomResyncReason::TooFarBehind, head);
         vec![resync, Self::Unsubscribed { channel_id, reason: UnsubscribedReason::Removed }]
@@ -80,6 +80,6 @@ impl RoomNotice {
 
     #[must_use]
     pub fn frame(&self) -> Bytes {
-        text_frame(&serde_json::to_string(self).expect("a notice is a plain enum of strings and numbers"))
+        json_text_frame(self)
     }
 }

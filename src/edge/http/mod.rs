@@ -4,6 +4,7 @@ pub mod addresses;
 mod entrance;
 pub mod extract;
 pub mod layers;
+pub mod paging;
 pub mod problem;
 mod refusal;
 pub mod server;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::db::EpochId;
-use crate::delivery::event::text_frame;
+use crate::delivery::event::json_text_frame;
 use crate::domain::ids::{ConnectionId, NodeId};
 pub use crate::edge::ws::errors::{CommandError, CommandErrorCode};
 use crate::edge::ws::json::FlatObject;
@@ -222,7 +222,7 @@ impl<'a> Reply<'a> {
 
     #[must_use]
     pub fn frame(&self) -> Bytes {
-        text_frame(&serde_json::to_string(self).expect("a reply is a plain enum of strings and numbers"))
+        json_text_frame(self)
     }
 }
 
@@ -238,7 +238,7 @@ pub fn ok_with(reference: Option<&RawValue>, fields: &impl Serialize) -> Bytes {
         fields: &'a T,
     }
     let answer = Ok { r#type: "OK", r#ref: reference, fields };
-    text_frame(&serde_json::to_string(&answer).expect("an answer is a plain struct of strings and numbers"))
+    json_text_frame(&answer)
 }
 
 #[cfg(test)]

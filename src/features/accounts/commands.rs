@@ -9,9 +9,8 @@ use super::rules::{
     AccountName, Name, is_color, is_name, is_phone_number, is_text, is_username, is_web_url, set,
 };
 use crate::domain::ids::UserId;
+use crate::edge::http::paging::page_limit;
 use crate::edge::http::{ErrorCode, Problem};
-
-pub const PAGE_MAX: u32 = 100;
 
 /// `POST /auth/register`
 #[derive(Deserialize, Validate, ToSchema)]
@@ -215,13 +214,7 @@ impl SearchUsers {
     /// # Errors
     /// 400 when it is not within 1..100.
     pub fn limit(&self) -> Result<u32, Problem> {
-        const DEFAULT: u32 = 50;
-        let limit = self.limit.unwrap_or(DEFAULT);
-        if (1..=PAGE_MAX).contains(&limit) {
-            Ok(limit)
-        } else {
-            Err(Problem::new(ErrorCode::BadParameter).detail("limit: 1..100"))
-        }
+        page_limit(self.limit)
     }
 }
 

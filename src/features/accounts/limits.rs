@@ -16,7 +16,7 @@ use super::error::AccountError;
 use super::model::Account;
 use crate::domain::ids::UserId;
 use crate::edge::http::addresses::network;
-use crate::ports::throttle::{self, Limit, Throttle, Verdict};
+use crate::ports::throttle::{Limit, Throttle, Verdict};
 
 pub struct Limits {
     throttle: Arc<dyn Throttle>,
@@ -101,11 +101,5 @@ fn address_key(address: IpAddr) -> String {
 }
 
 fn allowed(verdict: Verdict, scope: &'static str) -> Result<(), AccountError> {
-    match verdict {
-        Verdict::Allowed => Ok(()),
-        Verdict::Refused { retry_after } => {
-            throttle::count_refused(scope);
-            Err(AccountError::Throttled { retry_after })
-        }
-    }
+    verdict.allowed(scope).map_err(|retry_after| AccountError::Throttled { retry_after })
 }

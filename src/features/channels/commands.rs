@@ -7,14 +7,13 @@ use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::ids::{ChannelId, UserId};
+use crate::edge::http::paging::page_limit;
 use crate::edge::http::{ErrorCode, Problem};
 use crate::features::channels::forms::{ChannelName, Description};
 use crate::features::channels::model::{ChannelChange, Kind, NewChannel, Role};
 
 /// How many people one request takes in.
 const PEOPLE_MAX: usize = 100;
-const PAGE_MAX: u32 = 100;
-const PAGE_DEFAULT: u32 = 50;
 
 /// `POST /channels`
 #[derive(Deserialize, Validate)]
@@ -132,7 +131,7 @@ impl ListChannels {
     /// # Errors
     /// 400 when it is not within 1..100.
     pub fn limit(&self) -> Result<u32, Problem> {
-        limit(self.limit)
+        page_limit(self.limit)
     }
 }
 
@@ -140,16 +139,7 @@ impl ListMembers {
     /// # Errors
     /// 400 when it is not within 1..100.
     pub fn limit(&self) -> Result<u32, Problem> {
-        limit(self.limit)
-    }
-}
-
-fn limit(asked: Option<u32>) -> Result<u32, Problem> {
-    let limit = asked.unwrap_or(PAGE_DEFAULT);
-    if (1..=PAGE_MAX).contains(&limit) {
-        Ok(limit)
-    } else {
-        Err(Problem::new(ErrorCode::BadParameter).detail("limit: 1..100"))
+        page_limit(self.limit)
     }
 }
 

@@ -45,7 +45,7 @@ impl Event for ChannelCreated<'_> {
 
     fn example() -> Self {
         Self {
-            channel_id: example_channel(),
+            channel_id: described::example_channel(),
             kind: Kind::Channel,
             name: Some("general"),
             is_private: false,
@@ -92,7 +92,7 @@ impl Event for Invited<'_> {
 
     fn example() -> Self {
         Self {
-            channel_id: example_channel(),
+            channel_id: described::example_channel(),
             kind: Kind::Channel,
             name: "general",
             role: Role::Member,
@@ -126,17 +126,12 @@ impl Event for MemberRemoved {
 
     fn example() -> Self {
         Self {
-            channel_id: example_channel(),
+            channel_id: described::example_channel(),
             user_id: described::example_user(),
             removed_by: UserId(uuid!("01890a5d-ac96-774b-bcce-b302099a8058")),
             timestamp: described::EXAMPLE_MS,
         }
     }
-}
-
-/// Which one is spoken of in the examples.
-pub(super) fn example_channel() -> ChannelId {
-    ChannelId(uuid!("0193a5c0-0000-7000-8000-0000000000c1"))
 }
 
 /// For `receiver`, when `by` made the conversation.

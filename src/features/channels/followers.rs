@@ -7,12 +7,11 @@ use chrono::DateTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::delivery::described::{EXAMPLE_MS, example_user};
-use crate::delivery::event::text_frame;
+use crate::delivery::described::{EXAMPLE_MS, example_channel, example_user};
+use crate::delivery::event::json_text_frame;
 use crate::delivery::rooms::Rooms;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChannelId, UserId};
-use crate::features::channels::events::example_channel;
 use crate::features::channels::model::{Channel, Role};
 
 /// Those who follow conversations live, on every node. All of it is said after the commit, and none may block.
@@ -101,7 +100,7 @@ impl Notice {
     }
 
     fn frame(&self) -> Bytes {
-        text_frame(&serde_json::to_string(self).expect("a notice is a plain enum of strings and numbers"))
+        json_text_frame(self)
     }
 
     /// One of each, for the documents.

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::db::{PgPool, within_deadline};
+use crate::db::PgPool;
+use crate::features::batches;
 use crate::features::channels::Config;
 use crate::features::channels::repository;
 use crate::shutdown::Shutdown;
@@ -11,14 +12,8 @@ use crate::shutdown::Shutdown;
 /// Runs until the process stops. Several nodes may run it: each conversation is taken by one.
 pub async fn run_purge_job(pool: PgPool, config: Config, shutdown: Shutdown) {
     let pause = Duration::from_secs(config.purge_poll_seconds);
-    while !shutdown.is_stopping() {
-        match within_deadline(purge_batch(&pool, config.purge_batch_max)).await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "deleted conversations cannot be purged; will try again"),
-        }
-        shutdown.unless_stopped(tokio::time::sleep(pause)).await;
-    }
+    let batch = || purge_batch(&pool, config.purge_batch_max);
+    batches::repeat(pause, shutdown, "deleted conversations cannot be purged", batch).await;
 }
 
 /// One batch. Returns whether there was anything.

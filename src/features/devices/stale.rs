@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::db::within_deadline;
+use crate::features::batches;
 use crate::features::devices::model::Retirement;
 use crate::features::devices::repository;
 use crate::features::devices::service::{Service, count_retired, seen_since};
@@ -24,12 +24,6 @@ impl Service {
 /// Runs until the process stops. Several nodes may run it: each row is retired once.
 pub async fn run_stale_job(service: Arc<Service>, shutdown: Shutdown) {
     let poll = Duration::from_secs(service.config.stale_poll_seconds);
-    while !shutdown.is_stopping() {
-        match within_deadline(service.retire_stale()).await {
-            Ok(retired) if retired >= u64::from(service.config.stale_batch_max) => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "stale device tokens could not be retired; will try again"),
-        }
-        shutdown.unless_stopped(tokio::time::sleep(poll)).await;
-    }
+    let batch = || async { Ok(service.retire_stale().await? >= u64::from(service.config.stale_batch_max)) };
+    batches::repeat(poll, shutdown, "stale device tokens could not be retired", batch).await;
 }

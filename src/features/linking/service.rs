@@ -14,7 +14,7 @@ use crate::features::linking::code::LinkCode;
 use crate::features::linking::events::{self, Party};
 use crate::features::linking::model::{LinkSession, LinkState};
 use crate::features::linking::repository;
-use crate::ports::throttle::{self, Limit, Throttle, ThrottleError, Verdict};
+use crate::ports::throttle::{Limit, Throttle, ThrottleError, Verdict};
 
 /// How often a code is drawn anew because it is somebody else's already, which hardly ever happens.
 const DRAWS_MAX: u32 = 3;
@@ -221,13 +221,7 @@ impl Service {
 }
 
 fn allowed(verdict: Verdict) -> Result<(), LinkingError> {
-    match verdict {
-        Verdict::Allowed => Ok(()),
-        Verdict::Refused { retry_after } => {
-            throttle::count_refused("link_code");
-            Err(LinkingError::TooManyWrongCodes { retry_after })
-        }
-    }
+    verdict.allowed("link_code").map_err(|retry_after| LinkingError::TooManyWrongCodes { retry_after })
 }
 
 async fn lock(conn: &mut PgConnection, users: &[UserId]) -> Result<Vec<Party>, LinkingError> {

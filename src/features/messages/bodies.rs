@@ -5,11 +5,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::ids::{ChannelId, MessageId};
+use crate::edge::http::paging::page_limit;
 use crate::edge::http::{ErrorCode, Problem};
 use crate::features::messages::model::{Draft, Edit, MessageType, Metadata, Search, Window};
 
-const PAGE_MAX: u32 = 100;
-const PAGE_DEFAULT: u32 = 50;
 const SEARCH_CHARS_MAX: usize = 200;
 
 /// What a client may write.
@@ -162,14 +161,5 @@ impl SearchQuery {
         }
         let limit = page_limit(self.limit)?;
         Ok(Search { text: text.to_owned(), channel: self.channel_id, before: self.before, limit })
-    }
-}
-
-fn page_limit(limit: Option<u32>) -> Result<u32, Problem> {
-    let limit = limit.unwrap_or(PAGE_DEFAULT);
-    if (1..=PAGE_MAX).contains(&limit) {
-        Ok(limit)
-    } else {
-        Err(Problem::new(ErrorCode::BadParameter).detail(format!("limit: 1..{PAGE_MAX}")))
     }
 }

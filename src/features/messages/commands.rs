@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
+use crate::delivery::described::example_channel;
 use crate::delivery::mailbox::Mailbox;
 use crate::domain::ids::{ChannelId, MessageId};
 use crate::edge::http::Problem;
@@ -48,7 +49,7 @@ pub enum MessageCommand {
 /// One of each command, and the `type`s of the frames that may answer it.
 #[must_use]
 pub fn described() -> Vec<(Value, &'static [&'static str])> {
-    let room = "0193a5c0-0000-7000-8000-0000000000c1";
+    let room = example_channel();
     let send = json!({"type": SEND, "channelId": room, "content": "Hello!", "clientId": "c-17", "ref": "a4"});
     vec![(send, &["OK", "ERROR"])]
 }

@@ -14,7 +14,7 @@ use crate::features::channels::members_among;
 use crate::features::messages::events;
 use crate::features::messages::repository;
 use crate::features::messages::repository::history;
-use crate::features::messages::repository::paging::{self, Bounds};
+use crate::features::messages::repository::paging::{self, Bounds, Direction, Of};
 
 pub struct Log {
     pub pool: PgPool,
@@ -50,7 +50,8 @@ impl RoomLog for Log {
         let head = self.heads(&[room]).await?.pop().map(|(_, seq, revision)| Head { seq, revision });
         let head = head.ok_or(RoomError::NoSuchRoom)?;
         let bounds = Bounds { after: since, before: head.seq.saturating_add(1) };
-        let messages = paging::first(&self.pool, room, bounds, limit).await.map_err(unavailable)?;
+        let part = paging::part(&self.pool, Of::Channel(room), bounds, Direction::Forwards, limit);
+        let messages = part.await.map_err(unavailable)?;
         let messages = messages.iter().map(|message| (message.seq, events::created(message))).collect();
         Ok(Replay { messages, head })
     }

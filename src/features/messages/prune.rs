@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use crate::db::{PgPool, within_deadline};
+use crate::db::PgPool;
+use crate::features::batches;
 use crate::features::messages::config::Config;
 use crate::features::messages::repository::history;
 use crate::shutdown::Shutdown;
@@ -12,14 +13,8 @@ use crate::shutdown::Shutdown;
 /// Runs until the process stops.
 pub async fn run_prune_job(pool: PgPool, config: Config, shutdown: Shutdown) {
     let interval = Duration::from_secs(config.prune_poll_seconds);
-    while !shutdown.is_stopping() {
-        match within_deadline(prune_batch(&pool, &config)).await {
-            Ok(forgotten) if forgotten == u64::from(config.prune_batch_max) => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "old changes of messages cannot be deleted; will try again"),
-        }
-        shutdown.unless_stopped(tokio::time::sleep(interval)).await;
-    }
+    let batch = || async { Ok(prune_batch(&pool, &config).await? == u64::from(config.prune_batch_max)) };
+    batches::repeat(interval, shutdown, "old changes of messages cannot be deleted", batch).await;
 }
 
 /// One batch. Returns how many changes it forgot.

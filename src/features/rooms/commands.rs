@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::typing::Typing;
 use super::{Denied, Doorkeeper};
+use crate::delivery::described::example_channel;
 use crate::delivery::mailbox::Mailbox;
 use crate::delivery::rooms::{Head, JoinError, RoomError, Rooms, Since};
 use crate::domain::ids::ChannelId;
@@ -48,7 +49,7 @@ pub enum RoomCommand {
 /// One of each command, and the `type`s of the frames that may answer it.
 #[must_use]
 pub fn described() -> Vec<(Value, &'static [&'static str])> {
-    let room = "0193a5c0-0000-7000-8000-0000000000c1";
+    let room = example_channel();
     vec![
         (
             json!({"type": SUBSCRIBE, "channelId": room, "revision": 41, "ref": "a1"}),

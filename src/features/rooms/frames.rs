@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::delivery::described::{EXAMPLE_MS, example_user};
-use crate::delivery::event::text_frame;
+use crate::delivery::described::{EXAMPLE_MS, example_channel, example_user};
+use crate::delivery::event::json_text_frame;
 use crate::domain::ids::ChannelId;
 use crate::domain::ids::UserId;
 
@@ -26,13 +26,13 @@ pub enum PassingFrame {
 
 impl PassingFrame {
     pub fn frame(&self) -> Bytes {
-        text_frame(&serde_json::to_string(self).expect("a frame is a plain enum of strings and numbers"))
+        json_text_frame(self)
     }
 }
 
 /// One of each.
 #[must_use]
 pub fn described() -> Vec<PassingFrame> {
-    let channel_id = ChannelId(uuid::uuid!("0193a5c0-0000-7000-8000-0000000000c1"));
-    vec![PassingFrame::Typing { channel_id, user_id: example_user(), is_typing: true, timestamp: EXAMPLE_MS }]
+    let (channel_id, user_id) = (example_channel(), example_user());
+    vec![PassingFrame::Typing { channel_id, user_id, is_typing: true, timestamp: EXAMPLE_MS }]
 }

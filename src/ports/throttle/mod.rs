@@ -44,9 +44,20 @@ pub enum Verdict {
     Refused { retry_after: Duration },
 }
 
-/// Counts an attempt that was refused, by which limit it was over.
-pub fn count_refused(scope: &'static str) {
-    metrics::counter!("fanlight_throttled_total", "scope" => scope).increment(1);
+impl Verdict {
+    /// Counts a refusal, by which limit the attempt was over.
+    ///
+    /// # Errors
+    /// After which time to come again.
+    pub fn allowed(self, scope: &'static str) -> Result<(), Duration> {
+        match self {
+            Self::Allowed => Ok(()),
+            Self::Refused { retry_after } => {
+                metrics::counter!("fanlight_throttled_total", "scope" => scope).increment(1);
+                Err(retry_after)
+            }
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ use crate::domain::clock::SharedClock;
 use crate::domain::ids::UserId;
 use crate::domain::tokens::KeyRing;
 use crate::edge::http::addresses::network;
+use crate::edge::http::paging;
 use crate::features::accounts::config::Config;
 use crate::features::accounts::error::AccountError;
 use crate::features::accounts::limits::{Limits, LoginKeys};
@@ -193,9 +194,8 @@ impl Service {
         after: Option<UserId>,
         limit: u32,
     ) -> Result<(Vec<PublicUser>, bool), AccountError> {
-        let mut found = users::search(&self.pool, text, after, i64::from(limit) + 1).await?;
-        let has_more = found.len() > limit as usize;
-        found.truncate(limit as usize);
+        let mut found = users::search(&self.pool, text, after, paging::one_more(limit)).await?;
+        let has_more = paging::cut(&mut found, limit);
         Ok((found, has_more))
     }
 }

@@ -108,6 +108,20 @@ pub async fn delete_all(conn: &mut PgConnection, channel: ChannelId) -> Result<(
     Ok(())
 }
 
+/// Members as they are shown; the text says which, and in what order.
+macro_rules! shown {
+    ($which:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            MemberRow,
+            r#"SELECT m.user_id AS "user: UserId", u.username,
+                      COALESCE(u.display_name, u.full_name, u.username) AS display_name, u.avatar_url, u.avatar_color,
+                      m.role, m.joined_at
+               FROM channel_members m JOIN users u ON u.id = m.user_id "# + $which
+            $(, $argument)*
+        )
+    };
+}
+
 struct MemberRow {
     user: UserId,
     username: Option<String>,
@@ -141,22 +155,13 @@ pub async fn list(
     after: Option<UserId>,
     limit: i64,
 ) -> Result<Vec<Member>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        MemberRow,
-        r#"SELECT m.user_id AS "user: UserId", u.username,
-                  COALESCE(u.display_name, u.full_name, u.username) AS display_name, u.avatar_url, u.avatar_color,
-                  m.role, m.joined_at
-           FROM channel_members m JOIN users u ON u.id = m.user_id
-           WHERE m.channel_id = $1 AND m.user_id > $2
-           ORDER BY m.user_id
-           LIMIT $3"#,
+    let query = shown!(
+        "WHERE m.channel_id = $1 AND m.user_id > $2 ORDER BY m.user_id LIMIT $3",
         channel.0,
         after.map_or(Uuid::nil(), |user| user.0),
         limit,
-    )
-    .fetch_all(executor)
-    .await?;
-    rows.into_iter().map(TryInto::try_into).collect()
+    );
+    query.fetch_all(executor).await?.into_iter().map(TryInto::try_into).collect()
 }
 
 /// One of the members.
@@ -165,17 +170,7 @@ pub async fn find(
     channel: ChannelId,
     user: UserId,
 ) -> Result<Option<Member>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        MemberRow,
-        r#"SELECT m.user_id AS "user: UserId", u.username,
-                  COALESCE(u.display_name, u.full_name, u.username) AS display_name, u.avatar_url, u.avatar_color,
-                  m.role, m.joined_at
-           FROM channel_members m JOIN users u ON u.id = m.user_id
-           WHERE m.channel_id = $1 AND m.user_id = $2"#,
-        channel.0,
-        user.0,
-    )
-    .fetch_optional(executor)
-    .await?;
+    let query = shown!("WHERE m.channel_id = $1 AND m.user_id = $2", channel.0, user.0);
+    let row = query.fetch_optional(executor).await?;
     row.map(TryInto::try_into).transpose()
 }

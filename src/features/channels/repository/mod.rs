@@ -13,6 +13,19 @@ use crate::features::channels::model::{Channel, Kind};
 
 pub mod members;
 
+/// Conversations as they are shown; the text says which, and in what order.
+macro_rules! shown {
+    ($which:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            ChannelRow,
+            r#"SELECT id AS "id: ChannelId", kind, name, description, is_private, created_by AS "created_by: UserId",
+                      created_at, updated_at, member_count, message_count, last_seq
+               FROM channels "# + $which
+            $(, $argument)*
+        )
+    };
+}
+
 struct ChannelRow {
     id: ChannelId,
     kind: String,
@@ -78,15 +91,7 @@ pub async fn insert(
 }
 
 pub async fn find(executor: impl PgExecutor<'_>, channel: ChannelId) -> Result<Option<Channel>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        ChannelRow,
-        r#"SELECT id AS "id: ChannelId", kind, name, description, is_private, created_by AS "created_by: UserId",
-                  created_at, updated_at, member_count, message_count, last_seq
-           FROM channels WHERE id = $1 AND deleted_at IS NULL"#,
-        channel.0,
-    )
-    .fetch_optional(executor)
-    .await?;
+    let row = shown!("WHERE id = $1 AND deleted_at IS NULL", channel.0).fetch_optional(executor).await?;
     row.map(TryInto::try_into).transpose()
 }
 
@@ -95,15 +100,8 @@ pub async fn find_direct(
     executor: impl PgExecutor<'_>,
     pair: [Uuid; 2],
 ) -> Result<Option<Channel>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        ChannelRow,
-        r#"SELECT id AS "id: ChannelId", kind, name, description, is_private, created_by AS "created_by: UserId",
-                  created_at, updated_at, member_count, message_count, last_seq
-           FROM channels WHERE direct_pair = $1 AND deleted_at IS NULL"#,
-        pair.as_slice(),
-    )
-    .fetch_optional(executor)
-    .await?;
+    let query = shown!("WHERE direct_pair = $1 AND deleted_at IS NULL", pair.as_slice());
+    let row = query.fetch_optional(executor).await?;
     row.map(TryInto::try_into).transpose()
 }
 
@@ -117,12 +115,8 @@ pub async fn list(
 ) -> Result<Vec<Channel>, sqlx::Error> {
     // Both halves read as many entries of their index as are asked for, however many there are. An array, because a join
     // may be planned as a walk over all channels.
-    let rows = sqlx::query_as!(
-        ChannelRow,
-        r#"SELECT id AS "id: ChannelId", kind, name, description, is_private, created_by AS "created_by: UserId",
-                  created_at, updated_at, member_count, message_count, last_seq
-           FROM channels
-           WHERE deleted_at IS NULL AND id = ANY (ARRAY(
+    let query = shown!(
+        "WHERE deleted_at IS NULL AND id = ANY (ARRAY(
                (SELECT id FROM channels
                 WHERE NOT is_private AND deleted_at IS NULL AND NOT $2 AND id < $3
                 ORDER BY id DESC LIMIT $4)
@@ -132,15 +126,13 @@ pub async fn list(
                 ORDER BY channel_id DESC LIMIT $4)
                ORDER BY 1 DESC
                LIMIT $4))
-           ORDER BY id DESC"#,
+           ORDER BY id DESC",
         user.0,
         only_mine,
         before.map_or(Uuid::max(), |channel| channel.0),
         limit,
-    )
-    .fetch_all(executor)
-    .await?;
-    rows.into_iter().map(TryInto::try_into).collect()
+    );
+    query.fetch_all(executor).await?.into_iter().map(TryInto::try_into).collect()
 }
 
 pub async fn update(conn: &mut PgConnection, channel: &Channel) -> Result<(), ChannelsError> {

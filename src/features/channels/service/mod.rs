@@ -10,13 +10,14 @@ use crate::db::{PgConnection, PgPool};
 use crate::delivery::dispatcher::Dispatcher;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::{ChannelId, UserId};
+use crate::edge::http::paging;
 use crate::features::channels::Config;
 use crate::features::channels::access::{Access, Operation, access, access_locked};
 use crate::features::channels::error::ChannelsError;
 use crate::features::channels::followers::{Followers, Notice};
 use crate::features::channels::model::{Channel, ChannelChange, Kind, Role};
 use crate::features::channels::repository::{self, members};
-use crate::ports::throttle::{self, Limit, Throttle, Verdict};
+use crate::ports::throttle::{Limit, Throttle};
 
 mod opening;
 mod people;
@@ -62,9 +63,9 @@ impl Service {
         before: Option<ChannelId>,
         limit: u32,
     ) -> Result<(Vec<Channel>, bool), ChannelsError> {
-        let mut found = repository::list(&self.pool, caller, only_mine, before, i64::from(limit) + 1).await?;
-        let has_more = found.len() > limit as usize;
-        found.truncate(limit as usize);
+        let mut found =
+            repository::list(&self.pool, caller, only_mine, before, paging::one_more(limit)).await?;
+        let has_more = paging::cut(&mut found, limit);
         Ok((found, has_more))
     }
 
@@ -120,10 +121,10 @@ impl Service {
         };
         let key = format!("invitation:{caller}");
         for _ in 0..people {
-            if let Verdict::Refused { retry_after } = self.throttle.hit(&key, limit).await? {
-                throttle::count_refused("invitation");
-                return Err(ChannelsError::TooManyInvitations { retry_after });
-            }
+            let verdict = self.throttle.hit(&key, limit).await?;
+            verdict
+                .allowed("invitation")
+                .map_err(|retry_after| ChannelsError::TooManyInvitations { retry_after })?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::{Service, count, lock};
 use crate::delivery::outbox;
 use crate::domain::ids::{ChannelId, UserId};
+use crate::edge::http::paging;
 use crate::features::accounts;
 use crate::features::channels::access::{Operation, access};
 use crate::features::channels::error::ChannelsError;
@@ -22,9 +23,8 @@ impl Service {
     ) -> Result<(Vec<Member>, bool), ChannelsError> {
         let access = access(&self.pool, caller, channel).await?.ok_or(ChannelsError::NotFound)?;
         access.allows(Operation::View)?;
-        let mut found = members::list(&self.pool, channel, after, i64::from(limit) + 1).await?;
-        let has_more = found.len() > limit as usize;
-        found.truncate(limit as usize);
+        let mut found = members::list(&self.pool, channel, after, paging::one_more(limit)).await?;
+        let has_more = paging::cut(&mut found, limit);
         Ok((found, has_more))
     }
 
@@ -54,8 +54,8 @@ impl Service {
         let committed = outbox::append(&mut tx, vec![told]).await?;
         tx.commit().await?;
 
-        self.dispatcher.dispatch(committed).await;
         self.followers.tell(channel.id, &Notice::added(channel.id, user, role, caller, member.joined_at));
+        self.dispatcher.dispatch(committed).await;
         count("invited");
         Ok(member)
     }

@@ -28,70 +28,49 @@ pub async fn seq(
         .await
 }
 
-/// The first messages between the bounds, in order.
-pub async fn first(
-    db: impl PgExecutor<'_>,
-    channel: ChannelId,
-    bounds: Bounds,
-    limit: i64,
-) -> Result<Vec<Message>, sqlx::Error> {
-    let query = shown!(
-        "WHERE m.channel_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq LIMIT $4",
-        channel.0,
-        bounds.after,
-        bounds.before,
-        limit,
-    );
-    messages(query.fetch_all(db).await?)
+/// Of what the messages are.
+#[derive(Clone, Copy, Debug)]
+pub enum Of {
+    Channel(ChannelId),
+    /// The replies in one thread.
+    Thread(MessageId),
 }
 
-/// The last messages between the bounds, backwards.
-pub async fn last(
-    db: impl PgExecutor<'_>,
-    channel: ChannelId,
-    bounds: Bounds,
-    limit: i64,
-) -> Result<Vec<Message>, sqlx::Error> {
-    let query = shown!(
-        "WHERE m.channel_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq DESC LIMIT $4",
-        channel.0,
-        bounds.after,
-        bounds.before,
-        limit,
-    );
-    messages(query.fetch_all(db).await?)
+/// From which bound to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The first messages, in order.
+    Forwards,
+    /// The last messages, the last of them first.
+    Backwards,
 }
 
-/// As [`first`], of the replies in one thread.
-pub async fn first_of_thread(
+/// Messages between the bounds, at most `limit`.
+pub async fn part(
     db: impl PgExecutor<'_>,
-    thread: MessageId,
+    of: Of,
     bounds: Bounds,
+    direction: Direction,
     limit: i64,
 ) -> Result<Vec<Message>, sqlx::Error> {
-    let query = shown!(
-        "WHERE m.parent_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq LIMIT $4",
-        thread.0,
-        bounds.after,
-        bounds.before,
-        limit,
-    );
-    messages(query.fetch_all(db).await?)
-}
-
-/// As [`last`], of the replies in one thread.
-pub async fn last_of_thread(
-    db: impl PgExecutor<'_>,
-    thread: MessageId,
-    bounds: Bounds,
-    limit: i64,
-) -> Result<Vec<Message>, sqlx::Error> {
-    let query = shown!(
-        "WHERE m.parent_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq DESC LIMIT $4",
-        thread.0,
-        bounds.after,
-        bounds.before,
-        limit,
-    );
-    messages(query.fetch_all(db).await?)
+    macro_rules! read {
+        ($which:literal, $id:expr) => {
+            shown!($which, $id.0, bounds.after, bounds.before, limit).fetch_all(db).await?
+        };
+    }
+    messages(match (of, direction) {
+        (Of::Channel(channel), Direction::Forwards) => {
+            read!("WHERE m.channel_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq LIMIT $4", channel)
+        }
+        (Of::Channel(channel), Direction::Backwards) => read!(
+            "WHERE m.channel_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq DESC LIMIT $4",
+            channel
+        ),
+        (Of::Thread(first), Direction::Forwards) => {
+            read!("WHERE m.parent_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq LIMIT $4", first)
+        }
+        (Of::Thread(first), Direction::Backwards) => {
+            read!("WHERE m.parent_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq DESC LIMIT $4", first)
+        }
+    })
 }

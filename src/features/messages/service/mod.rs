@@ -12,7 +12,7 @@ use crate::features::messages::config::Config;
 use crate::features::messages::error::MessagesError;
 use crate::features::messages::model::Message;
 use crate::features::messages::repository;
-use crate::ports::throttle::{self, Limit, Throttle, Verdict};
+use crate::ports::throttle::{Limit, Throttle};
 
 mod changing;
 mod reading;
@@ -68,13 +68,8 @@ impl Service {
     }
 
     async fn count(&self, key: &str, limit: Limit, scope: &'static str) -> Result<(), MessagesError> {
-        match self.throttle.hit(key, limit).await? {
-            Verdict::Allowed => Ok(()),
-            Verdict::Refused { retry_after } => {
-                throttle::count_refused(scope);
-                Err(MessagesError::TooMany { retry_after })
-            }
-        }
+        let verdict = self.throttle.hit(key, limit).await?;
+        verdict.allowed(scope).map_err(|retry_after| MessagesError::TooMany { retry_after })
     }
 }
 

@@ -4,11 +4,12 @@ use super::{Service, decide};
 use crate::delivery::event::NewEvent;
 use crate::delivery::outbox;
 use crate::domain::ids::{ChannelId, MessageId, UserId};
+use crate::edge::http::paging::{cut, one_more};
 use crate::features::channels::{Operation, access};
 use crate::features::messages::error::MessagesError;
 use crate::features::messages::events::{self, SelfReadMarker};
-use crate::features::messages::model::{Marker, Message, Page, Search, Window};
-use crate::features::messages::repository::paging::{self, Bounds};
+use crate::features::messages::model::{Marker, Page, Search, Window};
+use crate::features::messages::repository::paging::{self, Bounds, Direction, Of};
 use crate::features::messages::repository::reading;
 use crate::features::messages::repository::searching::{self, Cost};
 
@@ -21,14 +22,7 @@ impl Service {
         window: Window,
     ) -> Result<Page, MessagesError> {
         self.permit(user, channel, Operation::Read).await?;
-        let bounds = self.bounds(channel, window).await?;
-        let limit = one_more(window);
-        let messages = if window.after.is_some() {
-            paging::first(&self.pool, channel, bounds, limit).await?
-        } else {
-            paging::last(&self.pool, channel, bounds, limit).await?
-        };
-        Ok(in_order(messages, window))
+        self.part(channel, Of::Channel(channel), window).await
     }
 
     /// A part of the replies to a message, in order; of a reply, those of its thread.
@@ -40,14 +34,7 @@ impl Service {
     ) -> Result<Page, MessagesError> {
         let message = self.find(user, message).await?;
         let thread = message.parent.unwrap_or(message.id);
-        let bounds = self.bounds(message.channel, window).await?;
-        let limit = one_more(window);
-        let messages = if window.after.is_some() {
-            paging::first_of_thread(&self.pool, thread, bounds, limit).await?
-        } else {
-            paging::last_of_thread(&self.pool, thread, bounds, limit).await?
-        };
-        Ok(in_order(messages, window))
+        self.part(message.channel, Of::Thread(thread), window).await
     }
 
     /// What of the user's conversations matches, the newest first.
@@ -60,7 +47,7 @@ impl Service {
             matches_max: self.config.search_matches_max.into(),
             recent_max: self.config.search_recent_max.into(),
         };
-        let limit = i64::from(search.limit) + 1;
+        let limit = one_more(search.limit);
         let mut messages = searching::search(&self.pool, user, search, cost, limit).await?;
         let has_more = cut(&mut messages, search.limit);
         let next = messages.last().filter(|_| has_more).map(|message| message.id);
@@ -96,10 +83,24 @@ impl Service {
         let committed = outbox::append(&mut tx, vec![told]).await?;
         tx.commit().await?;
 
-        self.dispatcher.dispatch(committed).await;
         let (kind, frame) = events::read(channel, user, marker, at);
         self.audience.tell_in_passing(channel, kind, frame);
+        self.dispatcher.dispatch(committed).await;
         Ok(marker)
+    }
+
+    /// What the window shows, in order.
+    async fn part(&self, channel: ChannelId, of: Of, window: Window) -> Result<Page, MessagesError> {
+        let bounds = self.bounds(channel, window).await?;
+        let direction = if window.after.is_some() { Direction::Forwards } else { Direction::Backwards };
+        let mut messages = paging::part(&self.pool, of, bounds, direction, one_more(window.limit)).await?;
+        let has_more = cut(&mut messages, window.limit);
+        // The one that was read last: from there it goes on.
+        let next = messages.last().filter(|_| has_more).map(|message| message.id);
+        if direction == Direction::Backwards {
+            messages.reverse();
+        }
+        Ok(Page { messages, next })
     }
 
     /// The places of the messages that bound the window.
@@ -117,27 +118,4 @@ impl Service {
         let Some(message) = message else { return Ok(None) };
         paging::seq(&self.pool, channel, message).await?.map(Some).ok_or(MessagesError::NotFound)
     }
-}
-
-/// A page and one more: whether there are more.
-fn one_more(window: Window) -> i64 {
-    i64::from(window.limit) + 1
-}
-
-/// Takes away what is more than a page. Returns whether there was something.
-fn cut(messages: &mut Vec<Message>, limit: u32) -> bool {
-    let has_more = messages.len() > limit as usize;
-    messages.truncate(limit as usize);
-    has_more
-}
-
-/// What was read in the direction of the window, in order.
-fn in_order(mut messages: Vec<Message>, window: Window) -> Page {
-    let has_more = cut(&mut messages, window.limit);
-    // The one that was read last: from there it goes on.
-    let next = messages.last().filter(|_| has_more).map(|message| message.id);
-    if window.after.is_none() {
-        messages.reverse();
-    }
-    Page { messages, next }
 }

@@ -7,7 +7,7 @@ use crate::domain::clock::Clock as _;
 use crate::domain::ids::{ChannelId, UserId};
 use crate::features::fixture::World;
 use crate::features::messages::model::{Draft, MessageType, Metadata, Search};
-use crate::features::messages::repository::paging::{self, Bounds};
+use crate::features::messages::repository::paging::{self, Bounds, Direction, Of};
 use crate::features::messages::repository::searching::{self, Cost};
 use crate::features::messages::repository::sending::{self, Outcome};
 use crate::features::messages::repository::{history, reading};
@@ -79,9 +79,13 @@ async fn a_hundred_thousand_messages_cost_no_more_than_a_few() {
     let mut conn = world.pool.acquire().await.unwrap();
     let mut costs = Costs { conn: &mut conn, complaints: Vec::new() };
 
-    let page = async |conn: &mut PgConnection| paging::last(conn, channel, NEWEST, 51).await;
+    let page = async |conn: &mut PgConnection| {
+        paging::part(conn, Of::Channel(channel), NEWEST, Direction::Backwards, 51).await
+    };
     assert_eq!(costs.bound("the newest page", (60, 80), page).await.len(), 51);
-    let page = async |conn: &mut PgConnection| paging::first(conn, channel, MIDDLE, 51).await;
+    let page = async |conn: &mut PgConnection| {
+        paging::part(conn, Of::Channel(channel), MIDDLE, Direction::Forwards, 51).await
+    };
     assert_eq!(costs.bound("a page in the middle", (60, 80), page).await[0].seq, MESSAGES / 2 + 1);
     let marker = async |conn: &mut PgConnection| reading::marker(conn, channel, ann).await;
     let unread = costs.bound("what is unread", (250, 50), marker).await.unwrap().unread;
