@@ -54,8 +54,8 @@ error_codes! {
     BadCredentials => UNAUTHORIZED, "bad_credentials", "The account or the password is wrong";
     BadRefreshToken => UNAUTHORIZED, "bad_refresh_token", "The refresh token is not valid";
     // 403
-    Forbidden => FORBIDDEN, "forbidden", "This is not yours to change";
-    LastOwner => FORBIDDEN, "last_owner", "The only owner cannot leave";
+    Forbidden => FORBIDDEN, "forbidden", "This is not yours to do";
+    LastOwner => FORBIDDEN, "last_owner", "The only owner stays the owner";
     ForeignOrigin => FORBIDDEN, "foreign_origin", "Requests from this origin are not allowed";
     // 404
     NotFound => NOT_FOUND, "not_found", "There is no such resource";

@@ -44,6 +44,15 @@ pub enum Operation {
     RemoveMember {
         role: Role,
     },
+    /// Make somebody else, who is this, another.
+    Appoint {
+        from: Role,
+        to: Role,
+    },
+    /// Be this from now on.
+    StepDown {
+        to: Role,
+    },
     Leave,
 }
 
@@ -72,6 +81,8 @@ impl Access {
             Operation::Delete => role == Role::Owner,
             Operation::Invite { role: new } => role >= Role::Admin && new <= role,
             Operation::RemoveMember { role: theirs } => role >= Role::Admin && theirs < role,
+            Operation::Appoint { from, to } => role >= Role::Admin && from < role && to <= role,
+            Operation::StepDown { to } => to <= role,
             // It is the two of them for ever.
             Operation::Leave => self.kind != Kind::Direct,
         };
@@ -182,6 +193,8 @@ mod tests {
             Operation::Moderate,
             Operation::Invite { role: Role::Member },
             Operation::RemoveMember { role: Role::Member },
+            Operation::Appoint { from: Role::Member, to: Role::Member },
+            Operation::StepDown { to: Role::Member },
         ]);
         for operation in all {
             let open = matches!(operation, Operation::View | Operation::Join);
@@ -204,6 +217,11 @@ mod tests {
             for other in Role::ALL {
                 assert_eq!(allowed(role, Operation::Invite { role: other }), invites.contains(&other));
                 assert_eq!(allowed(role, Operation::RemoveMember { role: other }), removes.contains(&other));
+                for to in Role::ALL {
+                    let appoints = removes.contains(&other) && invites.contains(&to);
+                    assert_eq!(allowed(role, Operation::Appoint { from: other, to }), appoints);
+                }
+                assert_eq!(allowed(role, Operation::StepDown { to: other }), other <= role);
             }
         }
     }

@@ -101,6 +101,14 @@ pub struct AddMember {
     pub role: Role,
 }
 
+/// `PUT /channels/{id}/members/{userId}`
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppointMember {
+    #[garde(skip)]
+    pub role: Role,
+}
+
 /// `GET /channels?mine=&before=&limit=`
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

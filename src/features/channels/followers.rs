@@ -75,6 +75,17 @@ pub enum Notice {
         /// When it happened, epoch ms.
         timestamp: i64,
     },
+    /// Somebody in it has another role now.
+    #[serde(rename_all = "camelCase")]
+    MemberUpdated {
+        channel_id: ChannelId,
+        user_id: UserId,
+        role: Role,
+        /// They themselves, if they stepped down.
+        updated_by: UserId,
+        /// When it happened, epoch ms.
+        timestamp: i64,
+    },
     /// Somebody is not in it any more.
     #[serde(rename_all = "camelCase")]
     MemberRemoved {
@@ -95,6 +106,7 @@ impl Notice {
             Self::ChannelUpdated { .. } => "CHANNEL_UPDATED",
             Self::ChannelDeleted { .. } => "CHANNEL_DELETED",
             Self::MemberAdded { .. } => "MEMBER_ADDED",
+            Self::MemberUpdated { .. } => "MEMBER_UPDATED",
             Self::MemberRemoved { .. } => "MEMBER_REMOVED",
         }
     }
@@ -119,6 +131,7 @@ impl Notice {
             updated,
             Self::deleted(channel, user, at),
             Self::added(channel, user, Role::Member, user, at),
+            Self::appointed(channel, user, Role::Admin, user, at),
             Self::removed(channel, user, user, at),
         ]
     }
@@ -145,6 +158,16 @@ impl Notice {
         at: Timestamp,
     ) -> Self {
         Self::MemberAdded { channel_id, user_id, role, added_by: by, timestamp: at.timestamp_millis() }
+    }
+
+    pub(super) fn appointed(
+        channel_id: ChannelId,
+        user_id: UserId,
+        role: Role,
+        by: UserId,
+        at: Timestamp,
+    ) -> Self {
+        Self::MemberUpdated { channel_id, user_id, role, updated_by: by, timestamp: at.timestamp_millis() }
     }
 
     pub(super) fn removed(channel_id: ChannelId, user_id: UserId, by: UserId, at: Timestamp) -> Self {

@@ -36,7 +36,7 @@ metrics! {
     ]) };
     /// Channels, groups and direct conversations made, changed and deleted, and people who came and went.
     counter "fanlight_channel_changes_total" { change: OneOf(&[
-        "created", "updated", "deleted", "joined", "invited", "left", "removed",
+        "created", "updated", "deleted", "joined", "invited", "appointed", "left", "removed",
     ]) };
     /// People who were not taken into a channel because it, or they, had reached a limit.
     counter "fanlight_channel_refusals_total" { limit: OneOf(&["members", "memberships"]) };

@@ -16,6 +16,7 @@ const KINDS: &[&str] = &[
     "CHANNEL_UPDATED",
     "CHANNEL_DELETED",
     "MEMBER_ADDED",
+    "MEMBER_UPDATED",
     "MEMBER_REMOVED",
 ];
 

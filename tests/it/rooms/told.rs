@@ -50,6 +50,8 @@ pub async fn follow_a_room(conversation: &mut Conversation, ada: &Client, ben: &
     conversation.hear(&mut listener, &["CHANNEL_UPDATED"]).await;
     ada.post(&members, json!({"userId": cia.id})).await.expect(201);
     conversation.hear(&mut listener, &["MEMBER_ADDED"]).await;
+    ada.put(&format!("{members}/{}", cia.id), json!({"role": "admin"})).await.expect(200);
+    conversation.hear(&mut listener, &["MEMBER_UPDATED"]).await;
     ada.delete(&format!("{members}/{}", cia.id)).await.expect(204);
     conversation.hear(&mut listener, &["MEMBER_REMOVED"]).await;
 

@@ -95,6 +95,23 @@ pub async fn has_other_owner(
     .await
 }
 
+pub async fn appoint(
+    conn: &mut PgConnection,
+    channel: ChannelId,
+    user: UserId,
+    role: Role,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE channel_members SET role = $3 WHERE channel_id = $1 AND user_id = $2",
+        channel.0,
+        user.0,
+        role.as_str(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Returns the conversation's revision that this took (`channel_members_changed` in the migration).
 pub async fn delete(conn: &mut PgConnection, channel: ChannelId, user: UserId) -> Result<i64, sqlx::Error> {
     sqlx::query!("DELETE FROM channel_members WHERE channel_id = $1 AND user_id = $2", channel.0, user.0)

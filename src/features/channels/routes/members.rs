@@ -8,7 +8,7 @@ use http::StatusCode;
 use crate::domain::ids::{ChannelId, UserId};
 use crate::edge::http::problem::ProblemBody;
 use crate::edge::http::{Caller, Json, Path, Problem, Query};
-use crate::features::channels::commands::{AddMember, ListMembers};
+use crate::features::channels::commands::{AddMember, AppointMember, ListMembers};
 use crate::features::channels::service::Service;
 use crate::features::channels::views::{MemberView, MembersPage};
 
@@ -54,6 +54,28 @@ pub async fn list(
 ) -> Result<Json<MembersPage>, Problem> {
     let (members, has_more) = service.members(caller.user, channel, query.after, query.limit()?).await?;
     Ok(Json(MembersPage::new(members, has_more)))
+}
+
+/// Gives another role to somebody who is less than I am, at most my own; or makes me less. An owner who wants to go makes
+/// another one first.
+#[utoipa::path(
+    put, path = "/channels/{id}/members/{userId}", tag = "channels", operation_id = "appoint_member",
+    params(("id" = ChannelId, Path), ("userId" = UserId, Path)),
+    request_body(content = AppointMember, example = json!({"role": "admin"})),
+    responses(
+        (status = 200, body = MemberView),
+        (status = 403, description = "forbidden; last_owner: nobody else could decide", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "not_found", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn appoint(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Path((channel, user)): Path<(ChannelId, UserId)>,
+    Json(body): Json<AppointMember>,
+) -> Result<Json<MemberView>, Problem> {
+    let member = service.appoint(caller.user, channel, user, body.role).await?;
+    Ok(Json(member.into()))
 }
 
 /// Takes somebody out who is less than I am, or lets me go. What happens in it, they are not told any more.

@@ -26,6 +26,6 @@ fn all() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(channels::create, channels::list))
         .routes(routes!(channels::show, channels::update, channels::delete))
         .routes(routes!(members::add, members::list))
-        .routes(routes!(members::remove))
+        .routes(routes!(members::appoint, members::remove))
         .routes(routes!(members::join))
 }

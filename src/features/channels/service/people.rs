@@ -82,6 +82,38 @@ impl Service {
         Ok((member, is_new))
     }
 
+    /// Makes somebody what they are there from now on; the caller may only become less. Again, it changes nothing.
+    pub async fn appoint(
+        &self,
+        caller: UserId,
+        channel: ChannelId,
+        user: UserId,
+        role: Role,
+    ) -> Result<Member, ChannelsError> {
+        let mut tx = self.pool.begin().await?;
+        let (access, _) = lock(&mut tx, caller, channel).await?;
+        let theirs = members::role_of(&mut tx, channel, user).await?;
+        if caller == user {
+            access.allows(Operation::StepDown { to: role })?;
+        } else {
+            let from = theirs.unwrap_or(Role::Member);
+            access.allows(Operation::Appoint { from, to: role })?;
+        }
+        let is_new = theirs.ok_or(ChannelsError::NotFound)? != role;
+        if theirs == Some(Role::Owner) && is_new && !members::has_other_owner(&mut tx, channel, user).await? {
+            return Err(ChannelsError::LastOwner);
+        }
+        members::appoint(&mut tx, channel, user, role).await?;
+        let member = members::find(&mut *tx, channel, user).await?.ok_or(ChannelsError::NotFound)?;
+        tx.commit().await?;
+
+        if is_new {
+            self.followers.tell(channel, &Notice::appointed(channel, user, role, caller, self.clock.now()));
+            count("appointed");
+        }
+        Ok(member)
+    }
+
     /// Takes somebody out, or lets the caller go.
     pub async fn remove(
         &self,

@@ -1,7 +1,7 @@
 //! People are taken in, come, are taken out, and go.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Seen, add, join, made, path, remove, roles};
 use crate::domain::clock::Clock as _;
@@ -134,6 +134,50 @@ async fn the_only_owner_stays_and_one_of_two_may_go() {
     assert_eq!((other.status.as_u16(), other.error()), (403, "forbidden"), "an owner is never taken out");
     assert_eq!(remove(&world, ann, channel, ann).await.status, StatusCode::NO_CONTENT);
     assert_eq!(remove(&world, bob, channel, bob).await.error(), "last_owner");
+}
+
+#[tokio::test]
+async fn who_is_made_something_else_stays_and_those_who_follow_see_it_once() {
+    let world = World::new().await;
+    let (ann, bob) = (world.user(None).await, world.user(Some("Bob")).await);
+    let channel = made(&world, ann, json!({"name": "general"})).await;
+    let joined = add(&world, ann, channel, bob, "member").await.body["joinedAt"].clone();
+    let appoint = async |caller: UserId, user: UserId, body: Value| {
+        world.send_json(caller, "PUT", &format!("{}/members/{user}", path(channel)), &body).await
+    };
+    world.followed.take();
+    let timestamp = world.clock.now().timestamp_millis();
+
+    let answer = appoint(ann, bob, json!({"role": "admin"})).await;
+    let again = appoint(ann, bob, json!({"role": "admin"})).await;
+
+    let member = json!({
+        "userId": bob, "username": null, "displayName": "Bob", "avatarUrl": null, "avatarColor": null,
+        "role": "admin", "joinedAt": joined,
+    });
+    assert_eq!((answer.status, &answer.body), (StatusCode::OK, &member));
+    assert_eq!((again.status, &again.body), (StatusCode::OK, &member));
+    let notice = Notice::MemberUpdated {
+        channel_id: channel,
+        user_id: bob,
+        role: Role::Admin,
+        updated_by: ann,
+        timestamp,
+    };
+    assert_eq!(world.followed.take(), [Seen::Told(channel, notice)]);
+    for body in [json!({}), json!({"role": "king"}), json!({"role": null}), json!({"role": "admin", "x": 1})] {
+        let answer = appoint(ann, bob, body.clone()).await;
+        assert_eq!((answer.status.as_u16(), answer.error()), (422, "invalid_body"), "{body}");
+    }
+    // An owner hands over before they step down, and is then what they made of themselves.
+    assert_eq!(appoint(ann, ann, json!({"role": "member"})).await.error(), "last_owner");
+    assert_eq!(appoint(ann, bob, json!({"role": "owner"})).await.status, StatusCode::OK);
+    assert_eq!(appoint(bob, ann, json!({"role": "member"})).await.error(), "forbidden", "nor is an owner made less");
+    assert_eq!(appoint(ann, ann, json!({"role": "member"})).await.status, StatusCode::OK);
+    assert_eq!(appoint(ann, ann, json!({"role": "admin"})).await.error(), "forbidden", "the way back is closed");
+    let mut expected = vec![(ann, "member".to_owned()), (bob, "owner".to_owned())];
+    expected.sort();
+    assert_eq!(roles(&world, channel).await, expected);
 }
 
 #[tokio::test]

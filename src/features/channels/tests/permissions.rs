@@ -203,7 +203,11 @@ fn remove(scene: &Scene, user: UserId) -> Ask {
     ("DELETE", below(scene, &format!("/members/{user}")), Value::Null)
 }
 
-const TABLE: [Row; 14] = [
+fn appoint(scene: &Scene, user: UserId, role: &str) -> Ask {
+    ("PUT", below(scene, &format!("/members/{user}")), json!({"role": role}))
+}
+
+const TABLE: [Row; 19] = [
     Row { operation: "see it", ask: |scene, _| ("GET", below(scene, ""), Value::Null), answers: SEEN },
     Row {
         operation: "see who is in it",
@@ -257,6 +261,31 @@ const TABLE: [Row; 14] = [
         operation: "remove somebody who is not in it",
         ask: |scene, _| remove(scene, scene.newcomer),
         answers: inside(404, 404, 403),
+    },
+    Row {
+        operation: "make a member an admin",
+        ask: |scene, _| appoint(scene, scene.other_member, "admin"),
+        answers: inside(200, 200, 403),
+    },
+    Row {
+        operation: "make a member an owner",
+        ask: |scene, _| appoint(scene, scene.other_member, "owner"),
+        answers: inside(200, 403, 403),
+    },
+    Row {
+        operation: "make another admin a member",
+        ask: |scene, _| appoint(scene, scene.other_admin, "member"),
+        answers: inside(200, 403, 403),
+    },
+    Row {
+        operation: "make somebody who is not in it a member",
+        ask: |scene, _| appoint(scene, scene.newcomer, "member"),
+        answers: inside(404, 404, 403),
+    },
+    Row {
+        operation: "make oneself an admin",
+        ask: |scene, who| appoint(scene, scene.user(who), "admin"),
+        answers: inside(403, 200, 403),
     },
     Row {
         operation: "leave",
