@@ -165,16 +165,25 @@ async fn who_is_made_something_else_stays_and_those_who_follow_see_it_once() {
         timestamp,
     };
     assert_eq!(world.followed.take(), [Seen::Told(channel, notice)]);
-    for body in [json!({}), json!({"role": "king"}), json!({"role": null}), json!({"role": "admin", "x": 1})] {
+    for body in [json!({}), json!({"role": "king"}), json!({"role": null}), json!({"role": "admin", "x": 1})]
+    {
         let answer = appoint(ann, bob, body.clone()).await;
         assert_eq!((answer.status.as_u16(), answer.error()), (422, "invalid_body"), "{body}");
     }
     // An owner hands over before they step down, and is then what they made of themselves.
     assert_eq!(appoint(ann, ann, json!({"role": "member"})).await.error(), "last_owner");
     assert_eq!(appoint(ann, bob, json!({"role": "owner"})).await.status, StatusCode::OK);
-    assert_eq!(appoint(bob, ann, json!({"role": "member"})).await.error(), "forbidden", "nor is an owner made less");
+    assert_eq!(
+        appoint(bob, ann, json!({"role": "member"})).await.error(),
+        "forbidden",
+        "nor is an owner made less"
+    );
     assert_eq!(appoint(ann, ann, json!({"role": "member"})).await.status, StatusCode::OK);
-    assert_eq!(appoint(ann, ann, json!({"role": "admin"})).await.error(), "forbidden", "the way back is closed");
+    assert_eq!(
+        appoint(ann, ann, json!({"role": "admin"})).await.error(),
+        "forbidden",
+        "the way back is closed"
+    );
     let mut expected = vec![(ann, "member".to_owned()), (bob, "owner".to_owned())];
     expected.sort();
     assert_eq!(roles(&world, channel).await, expected);
