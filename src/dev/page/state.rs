@@ -111,7 +111,7 @@ async fn outcomes(page: &Page) -> sqlx::Result<Vec<OutcomeCount>> {
 
 fn pushes(page: &Page) -> Vec<Push> {
     let owners: HashMap<String, &str> =
-        page.users.iter().map(|user| (user.fcm_token(), user.id.as_str())).collect();
+        page.seeded.users.iter().map(|user| (user.fcm_token(), user.id.as_str())).collect();
     let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
     let pushes = page.fcm.latest(PUSHES_MAX).into_iter().map(|entry| Push {
         at: entry.at,

@@ -80,6 +80,8 @@ export class Timeline {
       SELF_STATUS_CHANGED: `${to} (own): ${WORDS[status]}`,
       PARTNER_LINKED: `${to} hears: linked`,
       PARTNER_UNLINKED: `${to} hears: unlinked`,
+      SELF_READ_MARKER: `${to} (own): read a message`,
+      CHANNEL_CREATED: `${to} (own): made a channel`,
     };
     return texts[kind] ?? `${to}: ${kind}`;
   }
