@@ -67,7 +67,8 @@ impl Phone {
                 }
                 let read = line["read"].as_array().into_iter().flatten();
                 let told = Some(&line["heard"]).filter(|heard| heard["type"] == "MESSAGE_CREATED");
-                self.heard.extend(read.chain(told).map(|it| (seq(it), it["content"].as_str().unwrap().to_owned())));
+                self.heard
+                    .extend(read.chain(told).map(|it| (seq(it), it["content"].as_str().unwrap().to_owned())));
                 assert!(line["resync"].is_null(), "{line}");
                 if let Some(answer) = found(&line) {
                     return answer;
@@ -107,7 +108,8 @@ impl Phone {
     async fn until_heard(&mut self, last: i64) {
         while self.heard.last().is_none_or(|(seq, _)| *seq < last) {
             let what = format!("message {last}, after {:?}", self.heard.last());
-            self.until(&what, |line| (line["heard"].is_object() || line["read"].is_array()).then_some(())).await;
+            self.until(&what, |line| (line["heard"].is_object() || line["read"].is_array()).then_some(()))
+                .await;
         }
     }
 

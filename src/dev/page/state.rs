@@ -15,6 +15,7 @@ use super::nodes::{self, NodeReport};
 use crate::domain::clock::{Clock as _, SystemClock};
 
 const EVENTS_MAX: i64 = 60;
+const MESSAGES_MAX: i64 = 30;
 const PUSHES_MAX: usize = 60;
 
 #[derive(Serialize)]
@@ -26,6 +27,8 @@ pub struct State {
     lines: Vec<LineReport>,
     /// The newest first; `null` while Postgres does not answer.
     events: Option<Vec<EventReport>>,
+    /// Those of the channel, the newest first.
+    messages: Vec<MessageReport>,
     /// How many events ended how, over all that are kept.
     outcomes: Vec<OutcomeCount>,
     /// What the fake FCM was sent, the newest first.
@@ -46,6 +49,19 @@ struct EventReport {
     settled_at: Option<f64>,
     outcome: Option<String>,
     reason: Option<String>,
+    #[sqlx(skip)]
+    #[serde(flatten)]
+    way: Way,
+}
+
+#[derive(Serialize, FromRow)]
+#[serde(rename_all = "camelCase")]
+struct MessageReport {
+    id: Uuid,
+    /// Who wrote it.
+    user_id: Option<Uuid>,
+    seq: i64,
+    committed_at: f64,
     #[sqlx(skip)]
     #[serde(flatten)]
     way: Way,
@@ -75,12 +91,14 @@ pub async fn read(page: &Page) -> State {
     page.bus.keep_watching();
     let facts = page.nodes.borrow().clone();
     let probing = join_all(facts.into_iter().map(|fact| nodes::report(&page.http, fact)));
-    let (nodes, events, outcomes) = tokio::join!(probing, events(page), outcomes(page));
+    let (nodes, events, messages, outcomes) =
+        tokio::join!(probing, events(page), messages(page), outcomes(page));
     State {
         now: milliseconds(SystemClock.now()),
         nodes,
         lines: page.lines.iter().map(|line| line.report()).collect(),
         events: events.ok(),
+        messages: messages.unwrap_or_default(),
         outcomes: outcomes.unwrap_or_default(),
         pushes: pushes(page),
     }
@@ -101,6 +119,21 @@ async fn events(page: &Page) -> sqlx::Result<Vec<EventReport>> {
         event.way = page.journal.way(event.id);
     }
     Ok(events)
+}
+
+async fn messages(page: &Page) -> sqlx::Result<Vec<MessageReport>> {
+    let mut messages: Vec<MessageReport> = sqlx::query_as(
+        "SELECT id, user_id, seq, (EXTRACT(EPOCH FROM created_at) * 1000)::float8 AS committed_at
+         FROM messages WHERE channel_id = $1::uuid ORDER BY seq DESC LIMIT $2",
+    )
+    .bind(&page.seeded.channel.id)
+    .bind(MESSAGES_MAX)
+    .fetch_all(&page.pool)
+    .await?;
+    for message in &mut messages {
+        message.way = page.journal.way(message.id);
+    }
+    Ok(messages)
 }
 
 async fn outcomes(page: &Page) -> sqlx::Result<Vec<OutcomeCount>> {
