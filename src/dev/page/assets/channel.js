@@ -22,13 +22,18 @@ export class Channel {
   #unread = 0;
   #typists = [];
   #looking = null;
+  /** Who has scrolled back is not torn away from there. */
+  #isAtEnd = true;
+  #owner;
   #parts;
 
   constructor({ account, channel, names, owner }) {
     this.#account = account;
     this.#channel = channel;
     this.#names = names;
-    this.element = this.#build(capital(owner));
+    this.#owner = capital(owner);
+    this.element = this.#build(this.#owner);
+    new ResizeObserver(() => this.#keepAtEnd()).observe(this.#parts.messages);
   }
 
   /** Follows the room on this client, from now on. */
@@ -132,7 +137,7 @@ export class Channel {
     });
     this.#parts = {
       unread: h('button', { type: 'button', class: 'unread', hidden: true, onclick: () => input.focus() }),
-      messages: h('ol', { class: 'messages', role: 'log', 'aria-label': `${owner}: messages`, tabindex: '0' }),
+      messages: h('ol', { class: 'messages', role: 'log', 'aria-label': `${owner}: messages`, tabindex: '0', onscroll: () => this.#noteScroll() }),
       typing: h('p', { class: 'typing', 'aria-live': 'polite' }),
     };
     const { unread, messages, typing } = this.#parts;
@@ -149,12 +154,21 @@ export class Channel {
 
   #draw() {
     const { messages } = this.#parts;
-    const isAtEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40;
     const rows = this.#rows();
     redraw(messages, rows, () => (rows.length === 0 ? h('li', { class: 'empty' }, 'Nothing was written yet.') : rows.map(bubble)));
-    if (isAtEnd) messages.scrollTop = messages.scrollHeight;
+    this.#keepAtEnd();
     setClass(this.element, 'away', this.#state !== 'live');
     this.#drawTyping();
+  }
+
+  #noteScroll() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#parts.messages;
+    this.#isAtEnd = scrollHeight - scrollTop - clientHeight < 40;
+  }
+
+  #keepAtEnd() {
+    const { messages } = this.#parts;
+    if (this.#isAtEnd) messages.scrollTop = messages.scrollHeight;
   }
 
   /** What the list shows, and nothing else, so that it is drawn anew only when that differs. */
@@ -187,6 +201,7 @@ export class Channel {
     const { unread } = this.#parts;
     unread.hidden = this.#unread === 0;
     setText(unread, `${this.#unread} unread`);
+    unread.setAttribute('aria-label', `${this.#owner}: ${this.#unread} unread`);
   }
 
   #drawTyping() {
