@@ -1,13 +1,27 @@
+import type { ChannelKind, Role, Room } from './rooms.d.ts';
+
+export type * from './rooms.d.ts';
+
 /** What has been seen: the last `seq`, and the past of the server's database that it belongs to. */
 export interface Position {
   seq: number;
   epoch: string | null;
 }
 
-export interface Storage {
-  load(): Position | null | undefined | Promise<Position | null | undefined>;
+/** The same of a room: its last message, and its last change. */
+export interface RoomPosition extends Position {
+  revision: number;
+}
+
+export interface Store<P> {
+  load(): P | null | undefined | Promise<P | null | undefined>;
   /** The event is acknowledged when this is done. A failure makes the server send it again. */
-  save(position: Position): void | Promise<void>;
+  save(position: P): void | Promise<void>;
+}
+
+export interface Storage extends Store<Position> {
+  /** Where the position in this room is kept; without it, in memory. */
+  room?(channelId: string): Store<RoomPosition>;
 }
 
 /** For as long as the page or the process lives. The default. */
@@ -47,6 +61,10 @@ export interface Options {
   pongTimeoutMs?: number;
   /** How long before the end of a token it is renewed. Default 60 s. */
   renewBeforeMs?: number;
+  /** Messages of one room that may wait to be sent. Default 100. */
+  sendQueueMax?: number;
+  /** How long a message may wait for its answer. Default 2 min. */
+  sendTimeoutMs?: number;
   /** A connection that lasts so long ends the growth of waits. Default 10 s. */
   stableAfterMs?: number;
   /** The bound of the first wait, and of all. Defaults 500 ms and 60 s. */
@@ -56,6 +74,9 @@ export interface Options {
    * Node show nothing of a refused handshake.
    */
   WebSocket?: typeof WebSocket;
+  /** Where the API is, for `room.pages`. Default: beside the socket. */
+  api?: string | URL;
+  fetch?: typeof fetch;
 }
 
 interface Durable {
@@ -95,10 +116,6 @@ export interface PartnerUnlinked extends Durable {
   partnerId: string;
 }
 
-export type ChannelKind = 'channel' | 'group' | 'direct';
-
-export type Role = 'owner' | 'admin' | 'member';
-
 /** I made a channel or a group, or somebody a direct conversation with me. */
 export interface ChannelCreated extends Durable {
   type: 'CHANNEL_CREATED';
@@ -137,6 +154,13 @@ export interface SelfReadMarker extends Durable {
   unreadCount: number;
 }
 
+/** There is news for me in a channel that I do not have on a screen. */
+export interface Notification extends Durable {
+  type: 'MENTIONED' | 'DIRECT_MESSAGE' | 'CHANNEL_ACTIVITY';
+  channelId: string;
+  [field: string]: unknown;
+}
+
 /** An event of a later server. Ephemeral events have no `seq`. */
 export interface UnknownEvent {
   type: string;
@@ -152,7 +176,8 @@ export type FanlightEvent =
   | ChannelCreated
   | Invited
   | MemberRemoved
-  | SelfReadMarker;
+  | SelfReadMarker
+  | Notification;
 
 export type Advice = 'stop' | 'resume' | 'back_off' | 'refresh';
 
@@ -186,16 +211,29 @@ interface Handlers extends Record<FanlightEvent['type'], unknown> {
   INVITED: Invited;
   MEMBER_REMOVED: MemberRemoved;
   SELF_READ_MARKER: SelfReadMarker;
+  MENTIONED: Notification;
+  DIRECT_MESSAGE: Notification;
+  CHANNEL_ACTIVITY: Notification;
   /** Every event. */
   '*': FanlightEvent | UnknownEvent;
   /** Acknowledged like an event: it comes again until a handler has succeeded. */
   resync: Resync;
 }
 
+/** How somebody is whom I watch. */
+export interface Presence {
+  userId: string;
+  status: 'online' | 'away' | 'offline';
+  /** Epoch ms; null unless `offline`. */
+  lastSeen: number | null;
+}
+
 interface Listeners {
   state: ClientState;
   /** All that was missed before this connection has been handled. */
   current: { seq: number };
+  /** First how each of them is, then what changes. */
+  presence: Presence;
   /** What went wrong and is dealt with: for a log. */
   error: Error;
 }
@@ -208,8 +246,27 @@ export interface Client {
   on<K extends keyof Handlers>(type: K, handler: Handler<Handlers[K]>): () => void;
   on<K extends keyof Listeners>(type: K, listener: (value: Listeners[K]) => void): () => void;
   on(type: string, handler: Handler<UnknownEvent>): () => void;
+  /**
+   * Hears what happens in a room, from where its storage says, or `since` or `revision` if that is empty, or from now on.
+   * The same room, if it was joined already.
+   */
+  join(channelId: string, options?: { since?: number; revision?: number }): Room;
+  /** Watches these people, and nobody else. */
+  watch(userIds: Iterable<string>): void;
+  /** This device shows that room now, or none: what happens there is no news for it. */
+  view(channelId: string | null): void;
+  setPresence(status: 'online' | 'away'): void;
   /** Ends the connection; resolves when what is being handled is finished. */
   close(): Promise<void>;
+}
+
+/** What the server, or this client, does not do. */
+export class FanlightError extends Error {
+  readonly code: string;
+  /** It is worth another try after that. */
+  readonly retryAfterMs?: number;
+  /** Whether it is worth another try at all. A handler that throws such an error does not count as failing. */
+  readonly isPassing: boolean;
 }
 
 /** Connects, and stays connected until `close()`, or until the server says that there is no use. */

@@ -1,18 +1,25 @@
 /**
- * The events of one Fanlight user, each once and in order, over reconnects, restarts and failovers.
+ * The events of one Fanlight user and of the rooms that they join, each once and in order, over reconnects, restarts and
+ * failovers.
  *
  * An event is acknowledged only after its handlers are done and its `seq` is stored. So a client that dies in between
  * gets it again (at least once), and what was seen already is dropped by its `seq` (seen once).
  */
 
+import { Attempts, within } from './attempts.js';
 import { delayMs, FIRST_MS, MAX_MS } from './backoff.js';
 import { adviceFor, isTokenRefused, nextStep } from './closing.js';
-import { isSeq, Position } from './position.js';
+import { Handlers } from './handlers.js';
+import { apiBeside, pages } from './history.js';
+import { isOwn, isSeq, Position } from './position.js';
+import { Presence } from './presence.js';
+import { Rooms } from './rooms.js';
 import { ENDS, Session } from './session.js';
 import { memoryStorage, webStorage } from './storage.js';
 
 export { memoryStorage, webStorage };
 export { CLOSINGS, adviceFor } from './closing.js';
+export { FanlightError } from './commands.js';
 
 const DEFAULTS = {
   queueMax: 2_000,
@@ -21,6 +28,8 @@ const DEFAULTS = {
   connectTimeoutMs: 15_000,
   tokenTimeoutMs: 15_000,
   pongTimeoutMs: 10_000,
+  sendQueueMax: 100,
+  sendTimeoutMs: 120_000,
   renewBeforeMs: 60_000,
   stableAfterMs: 10_000,
   backoff: { firstMs: FIRST_MS, maxMs: MAX_MS },
@@ -35,22 +44,23 @@ class Client {
   #options;
   #storage;
   #position = new Position(null);
-  #listeners = new Map();
+  #handlers = new Handlers();
+  #rooms;
+  #presence;
   #session = null;
   #state = { state: 'connecting' };
   /** Connections in a row that did not last. */
   #attempt = 0;
   #tokenReason = 'connect';
   #refusedToken = null;
-  /** The event whose handlers fail, and how often they did. */
-  #failing = { seq: null, times: 0 };
+  #attempts;
   #wake = () => {};
   #isClosing = false;
   #running;
   #onOnline = () => this.#nudge();
 
   constructor(options) {
-    this.#options = { WebSocket: globalThis.WebSocket, ...DEFAULTS, ...options };
+    this.#options = { WebSocket: globalThis.WebSocket, fetch: globalThis.fetch, ...DEFAULTS, ...options };
     this.#options.backoff = { ...DEFAULTS.backoff, ...options.backoff };
     const { url, token, getToken, WebSocket } = this.#options;
     // Throws now for what is no URL, instead of trying it for ever.
@@ -61,6 +71,13 @@ class Client {
     if (typeof WebSocket !== 'function') throw new TypeError('there is no WebSocket here: use Node 22 or newer');
     this.#options.canRenew = getToken !== undefined;
     this.#storage = this.#options.storage ?? memoryStorage();
+    this.#attempts = new Attempts(this.#options.handlerTimeoutMs, (error) => this.#problem(error));
+    this.#rooms = new Rooms(this.#roomParts());
+    this.#presence = new Presence({
+      changed: (change) => this.#handlers.emit('presence', change),
+      delayMs: (times) => delayMs(times, this.#options.backoff),
+      problem: (error) => this.#problem(error),
+    });
     globalThis.addEventListener?.('online', this.#onOnline);
     this.#running = this.#run();
   }
@@ -81,9 +98,27 @@ class Client {
 
   /** Registers a handler or a listener, and returns the function that removes it. */
   on(type, listener) {
-    const listeners = this.#listeners.get(type) ?? new Set();
-    this.#listeners.set(type, listeners.add(listener));
-    return () => listeners.delete(listener);
+    return this.#handlers.on(type, listener);
+  }
+
+  /** Hears what happens in a channel, a group or a conversation of two, from now on or from where it stopped. */
+  join(channelId, options) {
+    return this.#rooms.join(channelId, options);
+  }
+
+  /** Watches these people, and nobody else: the `presence` listeners hear how they are, and when it changes. */
+  watch(userIds) {
+    this.#presence.watch(userIds);
+  }
+
+  /** This device shows that channel now, or none. */
+  view(channelId) {
+    this.#presence.view(channelId);
+  }
+
+  /** `away` or `online`. */
+  setPresence(status) {
+    this.#presence.set(status);
   }
 
   /** Ends the connection; resolves when what is being handled is finished. */
@@ -110,6 +145,7 @@ class Client {
       }
       this.#enter({ state: 'stopped', code: 1000, reason: '' });
     } finally {
+      this.#rooms.stop();
       globalThis.removeEventListener?.('online', this.#onOnline);
     }
   }
@@ -136,7 +172,7 @@ class Client {
       const url = await this.#url();
       if (this.#isClosing) return { ...ENDS.failed };
       session = new Session(url, token, this.#options, {
-        welcome: (frame) => this.#welcome(frame),
+        welcome: (frame, commands) => this.#welcome(frame, commands),
         handle: (frame) => this.#handle(frame),
         replayed: () => this.#replayed(),
         renew: () => this.#token('renew'),
@@ -153,6 +189,8 @@ class Client {
       return { ...ENDS.failed, retryAfterMs: error?.retryAfterMs };
     } finally {
       this.#session = null;
+      this.#rooms.closed();
+      this.#presence.closed();
     }
   }
 
@@ -160,8 +198,9 @@ class Client {
     const { backoff, handlerAttemptsMax } = this.#options;
     const attempt = this.#attempt;
     this.#attempt += 1;
-    if (this.#failing.times >= handlerAttemptsMax) {
-      end.reason = `a handler failed ${this.#failing.times} times for seq ${this.#failing.seq}`;
+    const hopeless = this.#attempts.hopeless(handlerAttemptsMax);
+    if (hopeless !== undefined) {
+      end.reason = hopeless;
       return { advice: 'stop', waitMs: null };
     }
     const delay = (times) => delayMs(times, backoff);
@@ -183,41 +222,63 @@ class Client {
     return within(tokenTimeoutMs, '`getToken`', (signal) => getToken({ reason, signal }));
   }
 
-  async #url() {
-    const { url: given, deviceId, tokenTimeoutMs } = this.#options;
+  async #givenUrl() {
+    const { url: given, tokenTimeoutMs } = this.#options;
     const ask = async () => (typeof given === 'function' ? given({ attempt: this.#attempt }) : given);
-    const url = new URL(await within(tokenTimeoutMs, '`url`', ask));
+    return new URL(await within(tokenTimeoutMs, '`url`', ask));
+  }
+
+  async #url() {
+    const { deviceId } = this.#options;
+    const url = await this.#givenUrl();
     url.protocol = url.protocol.replace('http', 'ws');
     const query = { ...this.#position.query(), ...(deviceId !== undefined && { deviceId }) };
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
     return url.href;
   }
 
-  #welcome(frame) {
+  #roomParts() {
+    const { api, fetch, sendQueueMax, sendTimeoutMs, backoff } = this.#options;
+    const rest = {
+      // Called as what it is: a method of `window`, for a browser.
+      fetch: (...request) => fetch.call(globalThis, ...request),
+      api: async () => new URL(api ?? apiBeside(await this.#givenUrl())),
+      token: (reason) => this.#token(reason),
+    };
+    const memory = memoryStorage();
+    return {
+      sendQueueMax,
+      sendTimeoutMs,
+      pages: (channelId, options) => pages(rest, channelId, options),
+      storageOf: (channelId) => this.#storage.room?.(channelId) ?? memory.room(channelId),
+      attempt: (what, work) => this.#attempts.run(what, work),
+      delayMs: (times) => delayMs(times, backoff),
+      problem: (error) => this.#problem(error),
+    };
+  }
+
+  #welcome(frame, commands) {
     this.#tokenReason = 'connect';
     this.#refusedToken = null;
     this.#position.welcome(frame);
     const { connectionId, node } = frame;
     this.#enter({ state: 'open', connectionId, node, isResumed: this.#position.isResumed });
+    this.#presence.open(commands);
+    this.#rooms.open(commands, frame.epoch);
   }
 
   /** Everything that was missed has come. */
   async #replayed() {
     const next = this.#position.afterReplay();
-    if (next !== null && !(await this.#attemptTo(next.seq, () => this.#storage.save(next)))) return;
+    if (next !== null && !(await this.#attempts.run(`seq ${next.seq}`, () => this.#storage.save(next)))) return;
     if (next !== null) this.#position.resync(next);
-    this.#emit('current', { seq: this.#position.seq });
+    this.#handlers.emit('current', { seq: this.#position.seq });
   }
 
   /** Returns `false` if the server must send it again. */
   async #handle(frame) {
     if (frame.type === 'RESYNC') return this.#resync(frame);
-    // With a revision, its seq is a message's in its channel.
-    if (!isSeq(frame.seq) || 'revision' in frame) {
-      // Nobody's own: it is not sent again for want of an acknowledgement.
-      await this.#attemptTo(null, (signal) => this.#call([frame.type, '*'], frame, signal));
-      return true;
-    }
+    if (!isOwn(frame)) return this.#overhear(frame);
     switch (this.#position.place(frame.seq)) {
       case 'seen':
         return true;
@@ -226,68 +287,40 @@ class Client {
         return false;
     }
     const next = this.#position.after(frame.seq);
-    const done = await this.#attemptTo(frame.seq, async (signal) => {
-      await this.#call([frame.type, '*'], frame, signal);
+    const done = await this.#attempts.run(`seq ${frame.seq}`, async (signal) => {
+      await this.#handlers.call([frame.type, '*'], frame, signal);
       await this.#storage.save(next);
     });
     if (done) this.#position.take(next);
     return done;
   }
 
+  /** What is nobody's own: it is not sent again for want of an acknowledgement. */
+  async #overhear(frame) {
+    if (this.#rooms.has(frame)) return this.#rooms.handle(frame);
+    if (frame.type === 'PRESENCE_CHANGED') this.#presence.learn(frame);
+    await this.#attempts.run(null, (signal) => this.#handlers.call([frame.type, '*'], frame, signal));
+    return true;
+  }
+
   async #resync({ reason, fromSeq }) {
     if (!isSeq(fromSeq)) return false;
     const next = this.#position.after(fromSeq);
-    const done = await this.#attemptTo(fromSeq, async (signal) => {
-      await this.#call(['resync'], { reason, fromSeq }, signal);
+    const done = await this.#attempts.run(`seq ${fromSeq}`, async (signal) => {
+      await this.#handlers.call(['resync'], { reason, fromSeq }, signal);
       await this.#storage.save(next);
     });
     if (done) this.#position.resync(next);
     return done;
   }
 
-  /** Runs the app's part for one event, in bounded time, and counts its failures. */
-  async #attemptTo(seq, work) {
-    try {
-      await within(this.#options.handlerTimeoutMs, 'a handler', work);
-      if (this.#failing.seq === seq) this.#failing = { seq: null, times: 0 };
-      return true;
-    } catch (error) {
-      if (seq !== null) {
-        const times = this.#failing.seq === seq ? this.#failing.times + 1 : 1;
-        this.#failing = { seq, times };
-      }
-      this.#problem(error);
-      return false;
-    }
-  }
-
-  async #call(types, value, signal) {
-    for (const type of types) {
-      for (const handler of [...(this.#listeners.get(type) ?? [])]) await handler(value, { signal });
-    }
-  }
-
   #enter(change) {
     this.#state = change;
-    this.#emit('state', change);
+    this.#handlers.emit('state', change);
   }
 
   #problem(error) {
-    this.#emit('error', error);
-  }
-
-  /** Tells listeners, for whom nothing waits. */
-  #emit(type, value) {
-    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
-      try {
-        listener(value);
-      } catch (error) {
-        // Not ours to answer, and not a reason to stop: it is shown where uncaught errors are.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    this.#handlers.emit('error', error);
   }
 
   /** The network is back: nothing learnt before counts for much. */
@@ -304,23 +337,5 @@ class Client {
         resolve();
       };
     });
-  }
-}
-
-/** Waits for `work` no longer than `ms`; its signal says when it is not waited for any more. */
-async function within(ms, what, work) {
-  const abort = new AbortController();
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => {
-      const error = new Error(`${what} took longer than ${ms} ms`);
-      abort.abort(error);
-      reject(error);
-    }, ms);
-  });
-  try {
-    return await Promise.race([work(abort.signal), late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

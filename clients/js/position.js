@@ -60,6 +60,11 @@ export class Position {
   }
 }
 
+/** Whether a frame has a place in the user's own sequence. With a `revision`, its seq is a message's in its channel. */
+export function isOwn(frame) {
+  return isSeq(frame.seq) && !('revision' in frame);
+}
+
 export function isSeq(value) {
   return Number.isSafeInteger(value) && value >= 0;
 }

@@ -5,7 +5,8 @@
  * more waits than `queueMax`, the connection is given up; the events are in the server's database and come again.
  */
 
-import { isSeq } from './position.js';
+import { Commands } from './commands.js';
+import { isOwn } from './position.js';
 import { lifeMs, renewAfterMs } from './token.js';
 
 export const SUBPROTOCOL = 'fanlight.v1';
@@ -40,6 +41,7 @@ export class Session {
   #ackSeq = null;
   #ackedAt = 0;
   #hintMs;
+  #commands = null;
   #end = null;
   #resolve;
 
@@ -50,7 +52,7 @@ export class Session {
   welcomedAt = null;
 
   /**
-   * @param {object} hooks `welcome(frame)`, `handle(frame)` (may be async; `false` ends the connection),
+   * @param {object} hooks `welcome(frame, commands)`, `handle(frame)` (may be async; `false` ends the connection),
    *   `replayed()`, `renew()` for a new token, and `problem(error)`
    */
   constructor(url, token, options, hooks) {
@@ -91,11 +93,10 @@ export class Session {
       case 'DRAINING':
         this.#hintMs = atLeastZero(frame.reconnectAfterMs);
         return;
-      case 'ERROR':
-        this.#hooks.problem(new Error(`the server refuses a command: ${frame.code}: ${frame.message}`));
-        return;
       case 'OK':
-        return;
+      case 'ERROR':
+        if (this.#isAnswered(frame)) return;
+        break;
       case 'PONG':
         if (frame.ref !== 'replayed') return;
     }
@@ -107,6 +108,15 @@ export class Session {
     if (!this.#isDraining) this.#drain();
   }
 
+  /** Answers do not wait behind handlers, which may wait for them; but for those that say where something begins. */
+  #isAnswered(frame) {
+    const arrived = this.#commands?.arrived(frame) ?? 'unasked';
+    if (arrived === 'unasked' && frame.type === 'ERROR') {
+      this.#hooks.problem(new Error(`the server refuses a command: ${frame.code}: ${frame.message}`));
+    }
+    return arrived !== 'later';
+  }
+
   async #drain() {
     this.#isDraining = true;
     while (this.#queue.length > 0 && this.#end === null) {
@@ -115,9 +125,9 @@ export class Session {
         this.#begin(frame);
       } else if (frame.type === 'PONG') {
         await this.#hooks.replayed();
-      } else if ((await this.#hooks.handle(frame)) === false) {
+      } else if ((await this.#deal(frame)) === false) {
         this.give(ENDS.failed);
-      } else if (isSeq(frame.seq)) {
+      } else if (isOwn(frame)) {
         this.#ackSeq = frame.seq;
       }
       this.#acknowledge();
@@ -126,13 +136,19 @@ export class Session {
     this.#settle();
   }
 
+  #deal(frame) {
+    const isAnswer = frame.type === 'OK' || frame.type === 'ERROR';
+    return isAnswer ? this.#commands.answer(frame) : this.#hooks.handle(frame);
+  }
+
   #begin(frame) {
     this.#cancel('welcome');
     this.welcomedAt = performance.now();
     if (frame.heartbeatMs > 0) this.#heartbeatMs = Math.min(frame.heartbeatMs, TIMER_MS_MAX);
-    this.#hooks.welcome(frame);
+    this.#commands = new Commands(frame.limits, (command) => this.#send(command));
     // Commands are read when everything that was missed has been written: its answer comes after all of that.
     this.#send({ type: 'PING', ref: 'replayed' });
+    this.#hooks.welcome(frame, this.#commands);
     this.#listenOn();
     this.#renewInTime();
   }
@@ -203,6 +219,7 @@ export class Session {
     const { code = ENDS.failed.code, reason = '', retryAfterMs } = end;
     this.#end = { code, reason, retryAfterMs: atLeastZero(retryAfterMs), hintMs: this.#hintMs };
     for (const name of [...this.#timers.keys()]) this.#cancel(name);
+    this.#commands?.end();
     this.#socket.onmessage = this.#socket.onclose = null;
     // A socket without a listener for errors throws them, in some implementations.
     this.#socket.onerror = () => {};

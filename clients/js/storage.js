@@ -1,11 +1,19 @@
-/** Where a client keeps its position. `load` and `save` may also return promises. */
+/**
+ * Where a client keeps its position. `load` and `save` may also return promises; `room(channelId)` is where the position
+ * in that room is kept, in the same way.
+ */
 
 /** For as long as the page or the process lives. */
 export function memoryStorage(position = null) {
+  const rooms = new Map();
   return {
     load: () => position,
     save: (next) => {
       position = next;
+    },
+    room: (channelId) => {
+      if (!rooms.has(channelId)) rooms.set(channelId, memoryStorage());
+      return rooms.get(channelId);
     },
   };
 }
@@ -22,5 +30,6 @@ export function webStorage(key, store = globalThis.localStorage) {
       }
     },
     save: (position) => store.setItem(key, JSON.stringify(position)),
+    room: (channelId) => webStorage(`${key}:${channelId}`, store),
   };
 }

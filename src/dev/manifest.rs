@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::cluster::Cluster;
-use super::seed::User;
+use super::seed::Seeded;
 use super::state;
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -17,7 +17,8 @@ pub struct Manifest {
     redis: StoreEntry,
     haproxy: ProcessEntry,
     fcm: String,
-    users: Vec<User>,
+    #[serde(flatten)]
+    seeded: Seeded,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -41,7 +42,7 @@ struct ProcessEntry {
 
 impl Manifest {
     #[must_use]
-    pub fn of(cluster: &Cluster, users: &[User]) -> Self {
+    pub fn of(cluster: &Cluster, seeded: &Seeded) -> Self {
         let nodes = cluster.nodes.iter().map(|node| NodeEntry {
             name: node.name().to_owned(),
             pid: node.process.pid(),
@@ -55,7 +56,7 @@ impl Manifest {
             redis: StoreEntry { url: cluster.redis.url(), pid: cluster.redis.process.pid() },
             haproxy: ProcessEntry { pid: cluster.haproxy.process.pid() },
             fcm: cluster.fcm.url(),
-            users: users.to_vec(),
+            seeded: seeded.clone(),
         }
     }
 
@@ -81,6 +82,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::dev::seed::{Channel, User};
 
     #[test]
     fn the_manifest_has_the_documented_shape() {
@@ -96,12 +98,15 @@ mod tests {
             redis: StoreEntry { url: "redis://r".into(), pid: 3 },
             haproxy: ProcessEntry { pid: 4 },
             fcm: "http://127.0.0.1:9".into(),
-            users: vec![User {
-                email: "ada@example.com".into(),
-                password: "secret".into(),
-                id: "1".into(),
-                access_token: "t".into(),
-            }],
+            seeded: Seeded {
+                users: vec![User {
+                    email: "ada@example.com".into(),
+                    password: "secret".into(),
+                    id: "1".into(),
+                    access_token: "t".into(),
+                }],
+                channel: Channel { id: "2".into(), name: "everybody".into() },
+            },
         };
         let folder = tempfile::tempdir().unwrap();
 
@@ -122,6 +127,7 @@ mod tests {
                 "haproxy": {"pid": 4},
                 "fcm": "http://127.0.0.1:9",
                 "users": [{"email": "ada@example.com", "password": "secret", "id": "1", "accessToken": "t"}],
+                "channel": {"id": "2", "name": "everybody"},
             })
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -13,7 +13,7 @@ use super::manifest::{self, Manifest};
 use super::page::{self, Action, Desk, NodeFact, Order};
 use super::ports;
 use super::process::Signal;
-use super::seed::{self, User};
+use super::seed::{self, Seeded, User};
 use super::state::{self, StateDir};
 use super::watch::Watch;
 
@@ -67,15 +67,15 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
         env: RELAXED.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
     });
     // Cancel-safe: dropping a half-started cluster ends what was started.
-    let (mut cluster, users) = tokio::select! {
+    let (mut cluster, seeded) = tokio::select! {
         started = starting => started?,
         () = stop.asked() => return Ok(()),
     };
-    let mut desk = page::start(page, &cluster, &users).await?;
-    Manifest::of(&cluster, &users).write(&directory)?;
-    introduce(&cluster, &users);
+    let mut desk = page::start(page, &cluster, &seeded).await?;
+    Manifest::of(&cluster, &seeded).write(&directory)?;
+    introduce(&cluster, &seeded.users);
 
-    let watched = watch(&mut cluster, &users, &mut desk, &mut stop).await;
+    let watched = watch(&mut cluster, &seeded, &mut desk, &mut stop).await;
     drop(desk);
     println!("Stopping …");
     state::remove(&manifest::file(&directory))?;
@@ -87,16 +87,16 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     watched
 }
 
-async fn start(options: ClusterOptions) -> anyhow::Result<(Cluster, Vec<User>)> {
+async fn start(options: ClusterOptions) -> anyhow::Result<(Cluster, Seeded)> {
     let cluster = Cluster::start(options).await?;
-    let users = seed::people(&cluster.url(), &cluster.fcm).await?;
-    Ok((cluster, users))
+    let seeded = seed::all(&cluster.url(), &cluster.fcm).await?;
+    Ok((cluster, seeded))
 }
 
 /// Keeps everything alive until somebody asks to stop.
 async fn watch(
     cluster: &mut Cluster,
-    users: &[User],
+    seeded: &Seeded,
     desk: &mut Desk,
     stop: &mut Stop,
 ) -> anyhow::Result<()> {
@@ -119,7 +119,7 @@ async fn watch(
         NodeFact::publish(cluster, &desk.nodes);
         if !revived.is_empty() {
             println!("Started again: {}", revived.join(", "));
-            Manifest::of(cluster, users).write(cluster.state.path())?;
+            Manifest::of(cluster, seeded).write(cluster.state.path())?;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Two linked people with a phone each, made through the public API, as clients make them.
+//! Two linked people with a phone each, and the channel that both are in, made through the public API, as clients make them.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::fcm::{FakeFcm, Script};
 
 const PASSWORD: &str = "correct-horse-battery";
 const PEOPLE: [(&str, &str); 2] = [("ada@example.com", "Ada"), ("ben@example.com", "Ben")];
+const CHANNEL: &str = "everybody";
 const REQUEST_WITHIN: Duration = Duration::from_secs(15);
 const PUSHED_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
@@ -40,11 +41,26 @@ impl User {
     }
 }
 
-/// Registers the two, links them and registers a phone for each; what the last run did already stays as it is.
+/// Who is there, and where they talk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Seeded {
+    pub users: Vec<User>,
+    pub channel: Channel,
+}
+
+/// The channel of all seeded people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Channel {
+    pub id: String,
+    pub name: String,
+}
+
+/// Registers the two, links them, registers a phone for each, and lets them share a channel; what the last run did already
+/// stays as it is.
 ///
 /// # Errors
 /// When the API answers something unexpected.
-pub async fn people(api: &str, fcm: &FakeFcm) -> anyhow::Result<Vec<User>> {
+pub async fn all(api: &str, fcm: &FakeFcm) -> anyhow::Result<Seeded> {
     let api =
         Api { client: Client::builder().timeout(REQUEST_WITHIN).no_proxy().build()?, url: api.to_owned() };
     let mut users = Vec::new();
@@ -54,7 +70,8 @@ pub async fn people(api: &str, fcm: &FakeFcm) -> anyhow::Result<Vec<User>> {
     if api.link(&users[0], &users[1]).await.context("cannot link the two")? {
         forget_pushes(fcm).await;
     }
-    Ok(users)
+    let channel = api.channel(&users).await.context("cannot seed the channel")?;
+    Ok(Seeded { users, channel })
 }
 
 /// Being linked is pushed to both phones. Waits for that, so that the fake FCM shows only what is tried afterwards.
@@ -100,6 +117,31 @@ impl Api {
         let confirm = json!({ "linkCode": code });
         self.call(Method::POST, "/linking/sessions/confirm", Some(other), &confirm, StatusCode::OK).await?;
         Ok(true)
+    }
+
+    /// The first person's channel, which the others have joined: whoever joins by themselves is not told, and not pushed.
+    async fn channel(&self, users: &[User]) -> anyhow::Result<Channel> {
+        let owner = users.first().context("there is nobody")?;
+        let new = json!({"name": CHANNEL, "description": "Of all who are here"});
+        let made = self.call(Method::POST, "/channels/", Some(owner), &new, StatusCode::CONFLICT).await?;
+        let id = match made["id"].as_str() {
+            Some(id) => id.to_owned(),
+            None => self.find_channel(owner).await?,
+        };
+        for user in users {
+            let path = format!("/channels/{id}/join");
+            self.call(Method::POST, &path, Some(user), &Value::Null, StatusCode::OK).await?;
+        }
+        Ok(Channel { id, name: CHANNEL.to_owned() })
+    }
+
+    /// The channel of an earlier run. Of the few that a person makes in the meantime, it is on the first page.
+    async fn find_channel(&self, owner: &User) -> anyhow::Result<String> {
+        let path = "/channels/?mine=true&limit=100";
+        let mine = self.call(Method::GET, path, Some(owner), &Value::Null, StatusCode::OK).await?;
+        let mut channels = mine["items"].as_array().into_iter().flatten();
+        let found = channels.find(|channel| channel["name"] == CHANNEL).and_then(|it| it["id"].as_str());
+        Ok(found.context("somebody else has a channel of this name")?.to_owned())
     }
 
     /// One request; `also` is the status besides 2xx that is no failure.

@@ -40,6 +40,27 @@ async function main(browser) {
   await ben.partner('Ada');
   step('they are linked by a code');
 
+  await ada.writes('Tea in ten minutes?');
+  await ben.hears('Tea in ten minutes?');
+  await ben.unread(1);
+  await ben.looks();
+  await ben.unread(0);
+  await ada.isRead('Tea in ten minutes?');
+  await ben.writes('Yes please');
+  await ben.writes('The kettle is on, somewhere in the cluster');
+  await ada.hears('The kettle is on, somewhere in the cluster');
+  await way(page, 'Ada writes a message', [
+    'Committed in Postgres, as number 1 of the channel', `Published once in Redis, by ${adasNode}`,
+    `Written to Ben’s phone by ${bensNode}`, `Written to Ada’s phone by ${adasNode}`,
+  ]);
+  await page.getByRole('button', { name: 'Follow the newest' }).click();
+  await ada.types('Then let us hope that nobody kills it');
+  await ben.sees('Ada is typing');
+  await ben.seesNoMore('is typing');
+  await ada.writes('Then let us hope that nobody kills it');
+  await ben.hears('Then let us hope that nobody kills it');
+  step('what is written on one phone is on the other, and who types is shown and forgotten');
+
   // The load balancer chooses the node that commits. If it is Ben's own, Redis is not needed: then once more.
   const published = `Published in Redis for ${bensNode}`;
   for (let turn = 0; !(await hasStep(page, published)); turn += 1) {
@@ -58,6 +79,10 @@ async function main(browser) {
   await page.getByRole('button', { name: 'Ben: Available', pressed: true }).waitFor();
   await page.getByRole('button', { name: 'Ada: Available' }).click();
   await ben.partner('Ada', 'Available');
+  await page.getByRole('button', { name: 'Follow the newest' }).click();
+  await ada.writes('It is green: come');
+  await page.locator('.steps li', { hasText: 'Written to Ben’s phone' }).waitFor();
+  await page.locator('.steps li', { hasText: 'of the channel' }).waitFor();
   await page.waitForFunction(() => document.querySelector('.pulse') === null);
   await shot(page, 'page');
 
@@ -67,20 +92,27 @@ async function main(browser) {
   await ben.pushed('Ada');
   await way(page, 'Ben hears: busy', [`Written to Ben’s phone by ${bensNode}`, 'Handed to FCM for Ben’s phone', 'pushed: FCM took it']);
   await ben.partner('Ada', 'Available');
+  await ben.begins('I am in a tunnel');
+  await ada.writes('Ben?');
   await shot(page, 'frozen');
   await ben.press('Thaw');
   await ben.partner('Ada', 'Busy');
+  await ben.hears('Ben?');
+  await ada.hears('I am in a tunnel');
   step('a frozen phone is pushed, and has the event itself when it thaws');
 
   for (const phone of [ada, ben]) {
     const victim = await phone.node();
     await page.getByRole('button', { name: `Kill ${victim}` }).click();
+    // Before anybody knows: it waits, and is said again elsewhere.
+    await phone.begins(`${victim} has left us`);
     await page.locator(`#node-${victim} .status`, { hasText: /down|starting/ }).waitFor();
     await phone.leaves(victim);
     await phone.is('Connected');
     const status = phone === ada ? 'Available' : 'Offline';
     await page.getByRole('button', { name: `Ada: ${status}` }).click();
     await ben.partner('Ada', status);
+    await (phone === ada ? ben : ada).hears(`${victim} has left us`);
     if (phone === ada) await shot(page, 'killed');
     await page.locator(`#node-${victim} .status`, { hasText: 'ready' }).waitFor();
   }
@@ -94,10 +126,22 @@ async function main(browser) {
   await ben.press('Cut');
   await page.getByRole('button', { name: 'Ada: Busy' }).click();
   await ben.partner('Ada', 'Busy');
+  await ada.writes('All well?');
+  await ben.hears('All well?');
   step('a drained node sends its phone away, and a cut line is opened again');
 
   await eachOnce(page);
-  step('each phone has seen each event once and in order');
+  const messages = await ada.messages();
+  assert.deepEqual(messages, await ben.messages(), 'both phones show the same');
+  assert.deepEqual(messages.map(({ seq }) => seq), messages.map((_, index) => String(index + 1)));
+  assert.equal(new Set(messages.map(({ content }) => content)).size, messages.length, 'each was written once');
+  step('each phone has seen each event and each message once and in order');
+
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.mouse.wheel(0, 250);
+  await page.waitForFunction(() => document.scrollingElement.scrollTop > 0);
+  const { y, height } = await page.locator('.phones').boundingBox();
+  assert.ok(y >= 0 && y + height <= 800, `the phones stay in sight: ${y} + ${height}`);
 
   await page.getByRole('button', { name: 'Theme: auto' }).focus();
   await page.emulateMedia({ colorScheme: 'dark' });
@@ -140,6 +184,61 @@ class Phone {
   async partner(name, status) {
     await this.#root.locator('.partner strong', { hasText: name }).waitFor();
     if (status) await this.#root.locator('.partner .word', { hasText: status }).waitFor();
+  }
+
+  /** Writes a message that is told. */
+  async writes(content) {
+    await this.begins(content);
+    await this.hears(content);
+  }
+
+  /** Sends a message, and waits for nothing. */
+  async begins(content) {
+    await this.#input().fill(content);
+    await this.#input().press('Enter');
+  }
+
+  async types(content) {
+    // As a person does: the server tells the others at most every three seconds.
+    await this.#input().pressSequentially(content, { delay: 120 });
+  }
+
+  async hears(content) {
+    await this.#root.locator('.bubble:not(.sending)', { hasText: content }).first().waitFor();
+  }
+
+  async isRead(content) {
+    await this.#root.locator('.bubble', { hasText: content }).filter({ hasText: 'read' }).waitFor();
+  }
+
+  async unread(count) {
+    const badge = this.#root.locator('.unread');
+    await (count === 0 ? badge.waitFor({ state: 'hidden' }) : badge.filter({ hasText: `${count} unread` }).waitFor());
+  }
+
+  async looks() {
+    await this.#root.locator('.unread').click();
+  }
+
+  async sees(typing) {
+    await this.#root.locator('.typing', { hasText: typing }).waitFor();
+  }
+
+  async seesNoMore(typing) {
+    await this.#root.locator('.typing', { hasText: typing }).waitFor({ state: 'detached' });
+  }
+
+  /** All that the channel shows; nothing of it still waits to be sent. */
+  async messages() {
+    await this.#root.locator('.bubble.sending').waitFor({ state: 'detached' });
+    const bubbles = await this.#root.locator('.bubble').all();
+    return Promise.all(
+      bubbles.map(async (it) => ({ seq: await it.getAttribute('data-seq'), content: await it.locator('.content').textContent() })),
+    );
+  }
+
+  #input() {
+    return this.#root.getByLabel('write a message');
   }
 
   async pushed(title) {

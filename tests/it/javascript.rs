@@ -9,13 +9,14 @@ use fanlight::dev::cluster::Cluster;
 use fanlight::dev::process::Signal;
 use fanlight::domain::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
 
 use crate::client::{Api, Client, DEADLINE};
+use crate::rooms::{ROOMY, room_of_two};
 use crate::shared;
-use crate::stage::{Stage, seq};
+use crate::stage::{Stage, options, seq};
 use crate::toolbox::toolbox;
 
 /// Generous: on a busy machine everything between two steps may take its time.
@@ -33,6 +34,8 @@ struct Phone {
     /// The seqs it has seen.
     seqs: Vec<i64>,
     states: Vec<Value>,
+    /// The messages of its room, each as its seq and what it says.
+    heard: Vec<(i64, String)>,
 }
 
 impl Phone {
@@ -46,7 +49,8 @@ impl Phone {
             .spawn()
             .unwrap();
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
-        Self { child, input, output: BufReader::new(output).lines(), seqs: Vec::new(), states: Vec::new() }
+        let output = BufReader::new(output).lines();
+        Self { child, input, output, seqs: Vec::new(), states: Vec::new(), heard: Vec::new() }
     }
 
     /// Reads on until `found` finds what it looks for in a line.
@@ -61,6 +65,10 @@ impl Phone {
                 if line["state"].is_string() {
                     self.states.push(line.clone());
                 }
+                let read = line["read"].as_array().into_iter().flatten();
+                let told = Some(&line["heard"]).filter(|heard| heard["type"] == "MESSAGE_CREATED");
+                self.heard
+                    .extend(read.chain(told).map(|it| (seq(it), it["content"].as_str().unwrap().to_owned())));
                 assert!(line["resync"].is_null(), "{line}");
                 if let Some(answer) = found(&line) {
                     return answer;
@@ -83,6 +91,25 @@ impl Phone {
     async fn until_seq(&mut self, last: i64) {
         if self.seqs.last().is_none_or(|&seen| seen < last) {
             self.until(&format!("seq {last}"), |line| (line["event"]["seq"] == last).then_some(())).await;
+        }
+    }
+
+    /// Writes in its room. It is answered when it can be.
+    async fn write(&mut self, contents: impl Iterator<Item = String>) {
+        for content in contents {
+            self.input.as_mut().unwrap().write_all(format!("{content}\n").as_bytes()).await.unwrap();
+        }
+    }
+
+    async fn until_live(&mut self) {
+        self.until("it is in its room", |line| (line["room"] == "live").then_some(())).await;
+    }
+
+    async fn until_heard(&mut self, last: i64) {
+        while self.heard.last().is_none_or(|(seq, _)| *seq < last) {
+            let what = format!("message {last}, after {:?}", self.heard.last());
+            self.until(&what, |line| (line["heard"].is_object() || line["read"].is_array()).then_some(()))
+                .await;
         }
     }
 
@@ -131,7 +158,7 @@ async fn a_javascript_client_whose_node_is_killed_comes_back_and_misses_nothing(
     let mut stage = Stage::set_patient().await;
     let storage = tempfile::tempdir().unwrap();
     let url = format!("{}/ws", stage.cluster.url());
-    let options = json!({"url": url, "token": stage.bob.access_token, "storage": storage.path()});
+    let options = json!({"urls": [url], "token": stage.bob.access_token, "storage": storage.path()});
     let mut phone = Phone::start(&options);
     let first = phone.until_current().await;
 
@@ -174,7 +201,7 @@ async fn a_javascript_client_whose_node_is_killed_comes_back_and_misses_nothing(
 #[tokio::test]
 async fn a_javascript_client_is_sent_away_by_a_node_that_drains_and_takes_its_hint() {
     let stage = Stage::set_patient().await;
-    let options = json!({"url": format!("{}/ws", stage.cluster.url()), "token": stage.bob.access_token});
+    let options = json!({"urls": [format!("{}/ws", stage.cluster.url())], "token": stage.bob.access_token});
     let mut phone = Phone::start(&options);
     phone.until_current().await;
 
@@ -188,6 +215,55 @@ async fn a_javascript_client_is_sent_away_by_a_node_that_drains_and_takes_its_hi
     phone.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_clients_chat_over_two_nodes_one_of_which_is_killed() {
+    let mut stage = Stage::set_on(options(&ROOMY)).await;
+    let room = room_of_two(&stage).await;
+    let storage = tempfile::tempdir().unwrap();
+    let socket = |node: usize| format!("{}/ws", stage.node(node));
+    let apps = [(&stage.ann, [0, 2]), (&stage.bob, [1, 2])].map(|(client, nodes)| {
+        let store = storage.path().join(&client.id);
+        json!({"urls": nodes.map(socket), "token": client.access_token, "room": room, "storage": store})
+    });
+    let [mut ann, mut bob] = apps.each_ref().map(Phone::start);
+    ann.until_live().await;
+    bob.until_live().await;
+    let said = |who: &str, from: i64, count: i64| {
+        (from..from + count).map(|number| format!("{who} {number}")).collect::<Vec<_>>()
+    };
+
+    ann.write(said("ann", 0, 10).into_iter()).await;
+    bob.write(said("bob", 0, 10).into_iter()).await;
+    bob.until_heard(5).await;
+    // In the middle of it, and what is written meanwhile waits.
+    stage.cluster.nodes[1].process.signal(Signal::Kill).unwrap();
+    bob.write(said("bob", 10, 10).into_iter()).await;
+    ann.write(said("ann", 10, 10).into_iter()).await;
+    ann.until_heard(40).await;
+    bob.until_heard(40).await;
+    assert!(bob.states.iter().any(|state| state["state"] == "waiting"), "{:?}", bob.states);
+
+    // The app is killed, and goes on where its storage says.
+    let mut heard = std::mem::take(&mut ann.heard);
+    ann.child.kill().await.unwrap();
+    bob.write(said("bob", 20, 5).into_iter()).await;
+    bob.until_heard(45).await;
+    let mut ann = Phone::start(&apps[0]);
+    ann.until_heard(45).await;
+    heard.append(&mut ann.heard);
+    // Between the handler and the storage the app's end can repeat a message.
+    heard.dedup();
+
+    assert_eq!(heard, bob.heard, "both hear the same");
+    assert_eq!(heard.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=45).collect::<Vec<_>>());
+    for (who, count) in [("ann", 20), ("bob", 25)] {
+        let theirs = heard.iter().map(|(_, content)| content).filter(|it| it.starts_with(who));
+        assert!(theirs.eq(&said(who, 0, count)), "each is written once, and in order: {heard:?}");
+    }
+    ann.close().await;
+    bob.close().await;
+}
+
 #[tokio::test]
 async fn a_javascript_client_outlives_its_token() {
     const LIFE: Duration = Duration::from_secs(16);
@@ -199,7 +275,7 @@ async fn a_javascript_client_outlives_its_token() {
     toolbox();
     let started = Instant::now();
     let options = json!({
-        "url": format!("{}/ws", cluster.nodes[0].http()), "api": cluster.url(),
+        "urls": [format!("{}/ws", cluster.nodes[0].http())], "api": cluster.url(),
         "token": short_lived(cluster, &ben, LIFE), "refreshToken": ben.refresh_token,
     });
     let mut phone = Phone::start(&options);

@@ -4,29 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { connect, memoryStorage } from '../index.js';
-import { event, fakeServer } from './fake_server.js';
-
-const QUICK = { backoff: { firstMs: 1, maxMs: 5 } };
-const URL_ = 'ws://fanlight.test/ws';
-
-function start(context, options = {}) {
-  const server = fakeServer();
-  const client = connect({
-    url: URL_,
-    ...(options.getToken ? {} : { token: 't' }),
-    WebSocket: server.WebSocket,
-    ...QUICK,
-    ...options,
-  });
-  context.after(() => client.close());
-  const seen = [];
-  const states = [];
-  const errors = [];
-  client.on('*', ({ seq }) => seen.push(seq));
-  client.on('state', (state) => states.push(state));
-  client.on('error', (error) => errors.push(error.message));
-  return { server, client, seen, states, errors };
-}
+import { event, start, URL_ } from './fake_server.js';
 
 function stopped(client) {
   return new Promise((resolve) => client.on('state', (it) => it.state === 'stopped' && resolve(it)));
@@ -68,6 +46,7 @@ test("a room's message is nobody's own: its place in the room is not taken for o
   assert.deepEqual(heard, [41]);
   assert.deepEqual(errors, []);
   assert.equal(client.seq, 2);
+  assert.ok(!socket.sent.some(({ type, seq }) => type === 'ACK' && seq === 41), 'only what is its own is acknowledged');
 });
 
 test('what was seen is seen once, over connections and lives of the client', async (t) => {

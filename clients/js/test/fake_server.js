@@ -1,11 +1,37 @@
+import { connect } from '../index.js';
+
+const QUICK = { backoff: { firstMs: 1, maxMs: 5 } };
+export const URL_ = 'ws://fanlight.test/ws';
+
+/** A client whose server the test plays, and what it says of events, states and errors. */
+export function start(context, options = {}) {
+  const server = fakeServer();
+  const client = connect({
+    url: URL_,
+    ...(options.getToken ? {} : { token: 't' }),
+    WebSocket: server.WebSocket,
+    ...QUICK,
+    ...options,
+  });
+  context.after(() => client.close());
+  const seen = [];
+  const states = [];
+  const errors = [];
+  client.on('*', ({ seq }) => seen.push(seq));
+  client.on('state', (state) => states.push(state));
+  client.on('error', (error) => errors.push(error.message));
+  return { server, client, seen, states, errors };
+}
+
 /** A WebSocket class whose other side is the test. */
-export function fakeServer() {
+function fakeServer() {
   const sockets = [];
   const waiting = [];
 
   class FakeWebSocket {
     readyState = 0;
     sent = [];
+    #answered = new Set();
 
     constructor(url, protocols) {
       this.url = new URL(url);
@@ -53,6 +79,27 @@ export function fakeServer() {
           this.onsent = resolve;
         });
       }
+    }
+
+    /** The first command of this type that was not answered yet. */
+    async asked(type) {
+      return this.until(({ sent }) => sent.find((it) => it.type === type && !this.#answered.has(it.ref)));
+    }
+
+    /** Answers the first command of this type, and returns it. */
+    async ok(type, fields = {}) {
+      return this.#answer(type, { type: 'OK', ...fields });
+    }
+
+    async refuse(type, code, fields = {}) {
+      return this.#answer(type, { type: 'ERROR', code, message: 'no', ...fields });
+    }
+
+    async #answer(type, frame) {
+      const command = await this.asked(type);
+      this.#answered.add(command.ref);
+      this.say({ ...frame, ref: command.ref });
+      return command;
     }
 
     async acked(seq) {

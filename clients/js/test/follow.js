@@ -1,11 +1,13 @@
-// A phone for tests/it/javascript.rs: follows one user, says what it sees as JSON lines, and ends with its input.
+// A phone for tests/it/javascript.rs: follows one user, and a room if it is told which, and says what it sees as JSON
+// lines. Each line of its input is a message to be written in the room; it ends with its input.
 //
-//     node follow.js '{"url": "…", "token": "…", "refreshToken": "…", …}'
+//     node follow.js '{"urls": ["…"], "token": "…", "refreshToken": "…", "room": "…", …}'
 
 import { connect, webStorage } from '../index.js';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 
-const { api, url, token, refreshToken, storage, ...options } = JSON.parse(process.argv[2]);
+const { api, urls, token, refreshToken, storage, room: channelId, ...options } = JSON.parse(process.argv[2]);
 
 /** As a browser's, in a directory. */
 function files(directory) {
@@ -43,6 +45,8 @@ function say(line) {
 }
 
 const credentials = refreshToken ? { getToken } : { token };
+// The first as long as it answers.
+const url = ({ attempt }) => urls[attempt % urls.length];
 const client = connect({ url, ...credentials, ...(storage && { storage: webStorage('position', files(storage)) }), ...options });
 client.on('*', (event) => say({ event }));
 client.on('resync', (resync) => say({ resync }));
@@ -50,5 +54,17 @@ client.on('state', (state) => say(state));
 client.on('current', (current) => say({ current }));
 client.on('error', (error) => say({ error: error.message }));
 
+if (channelId !== undefined) follow(client.join(channelId));
 process.stdin.resume();
 process.stdin.on('end', () => client.close());
+
+function follow(room) {
+  room.on('*', (heard) => say({ heard }));
+  room.on('resync', async (resync) => {
+    const messages = [];
+    for await (const page of room.pages({ limit: 2 })) messages.unshift(...page);
+    say({ read: messages, resync: resync.reason === 'new' ? undefined : resync });
+  });
+  room.on('state', ({ state }) => say({ room: state }));
+  createInterface({ input: process.stdin }).on('line', async (content) => say({ sent: await room.send(content) }));
+}

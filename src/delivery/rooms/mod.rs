@@ -44,6 +44,7 @@ mod wire;
 pub use config::Config;
 pub use joining::{JoinError, Since};
 pub use log::{Head, Replay, RoomError, RoomFrame, RoomLog};
+pub use wire::frame_of;
 
 use change::{Change, Passing};
 use live::Live;

@@ -83,6 +83,15 @@ pub fn decode(mut bytes: Bytes) -> Option<(NodeId, Said)> {
     Some((node, said))
 }
 
+/// The frame of a change and the node that says it, for who only looks on.
+#[must_use]
+pub fn frame_of(bytes: Bytes) -> Option<(NodeId, Bytes)> {
+    match decode(bytes)? {
+        (node, Said::Change(_, Change::Frame(frame))) => Some((node, frame)),
+        _ => None,
+    }
+}
+
 fn uuid(bytes: &mut Bytes) -> Option<Uuid> {
     let mut id = [0; UUID_BYTES];
     bytes.try_copy_to_slice(&mut id).ok()?;

@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 
 use super::nodes::{Action, Order};
 use super::{Page, state};
-use crate::dev::seed::User;
+use crate::dev::seed::Seeded;
 
 pub fn routes(page: Arc<Page>) -> Router {
     Router::new()
-        .route("/dev/api/people", get(people))
+        .route("/dev/api/seeded", get(seeded))
         .route("/dev/api/state", get(read_state))
         .route("/dev/api/nodes/{node}/{action}", post(act))
         .route("/dev/api/lines/{line}/{action}", post(work_line))
@@ -43,8 +43,8 @@ fn is_ours(method: &Method, headers: &HeaderMap) -> bool {
     is_local && (method == Method::GET || !from_elsewhere)
 }
 
-async fn people(Shared(page): Shared<Arc<Page>>) -> Json<Vec<User>> {
-    Json(page.users.clone())
+async fn seeded(Shared(page): Shared<Arc<Page>>) -> Json<Seeded> {
+    Json(page.seeded.clone())
 }
 
 async fn read_state(Shared(page): Shared<Arc<Page>>) -> Json<state::State> {

@@ -13,10 +13,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::journal::Journal;
+use super::line::message_in;
+use crate::delivery::rooms;
 use crate::ports::broker::wire::{self, Message};
 use crate::shutdown::Shutdown;
 
 const INBOX: &str = r#""PUBLISH" "fanlight:inbox:"#;
+const TOPIC: &str = r#""PUBLISH" "fanlight:topic:"#;
 const WATCH_ON: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -53,7 +56,7 @@ impl Bus {
     }
 }
 
-/// Notes every envelope, until nobody looks or Redis is away.
+/// Notes every envelope and every message, until nobody looks or Redis is away.
 async fn watch_on(
     client: &redis::Client,
     journal: &Journal,
@@ -74,21 +77,34 @@ async fn watch_on(
             }
         };
         let Some(line) = line else { return Err((redis::ErrorKind::Io, "Redis is gone").into()) };
-        if let Some((at, inbox, event)) = envelope(&line) {
-            journal.published(event, inbox, at);
+        if let Some((at, node, id)) = envelope(&line).or_else(|| message(&line)) {
+            journal.published(id, node, at);
         }
     }
 }
 
-/// When which event was published to which inbox. A line is `1710930000.123456 [0 lua] "PUBLISH" "channel" "payload"`.
+/// When which event was published to which inbox.
 fn envelope(line: &str) -> Option<(f64, Uuid, Uuid)> {
-    let (head, rest) = line.split_once(INBOX)?;
-    let (inbox, payload) = rest.split_once(r#"" ""#)?;
-    let seconds: f64 = head.split(' ').next()?.parse().ok()?;
-    match wire::decode(unescaped(payload.strip_suffix('"')?)?)? {
-        Message::Envelope(envelope) => Some((seconds * 1000.0, inbox.parse().ok()?, envelope.event.0)),
+    let (at, inbox, payload) = publication(line, INBOX)?;
+    match wire::decode(payload)? {
+        Message::Envelope(envelope) => Some((at, inbox, envelope.event.0)),
         Message::Probe(_) => None,
     }
+}
+
+/// When a node said that which message was written.
+fn message(line: &str) -> Option<(f64, Uuid, Uuid)> {
+    let (at, _, payload) = publication(line, TOPIC)?;
+    let (node, frame) = rooms::frame_of(payload)?;
+    Some((at, node.0, message_in(&frame)?))
+}
+
+/// When, to whom, what. A line is `1710930000.123456 [0 lua] "PUBLISH" "channel" "payload"`.
+fn publication(line: &str, channel: &str) -> Option<(f64, Uuid, Bytes)> {
+    let (head, rest) = line.split_once(channel)?;
+    let (id, payload) = rest.split_once(r#"" ""#)?;
+    let seconds: f64 = head.split(' ').next()?.parse().ok()?;
+    Some((seconds * 1000.0, id.parse().ok()?, unescaped(payload.strip_suffix('"')?)?))
 }
 
 /// Bytes as Redis quotes them (`sdscatrepr`).
@@ -152,14 +168,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_is_passed_over() {
+    fn a_message_is_seen_with_the_node_that_says_it() {
+        let (room, node, id) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+        let bytes: String = node.as_bytes().iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        let header = format!("\\x01\\x01{bytes}{}", "\\x00".repeat(8));
+        let line = |kind: &str| {
+            let frame = format!(r#"{{\"type\":\"{kind}\",\"id\":\"{id}\",\"channelId\":\"{room}\"}}"#);
+            format!(r#"1.5 [0 127.0.0.1:1] "PUBLISH" "fanlight:topic:{room}" "{header}\x81\x7e{frame}""#)
+        };
+        assert_eq!(message(&line("MESSAGE_CREATED")), Some((1_500.0, node, id)));
+        assert_eq!(message(&line("MESSAGE_EDITED")), None);
+    }
+
+    #[test]
+    fn what_is_neither_is_passed_over() {
         for line in [
             "",
             r#"1.5 [0 lua] "PUBLISH" "fanlight:inbox:x" "\x01""#,
             r#"1.5 [0 lua] "PUBLISH" "fanlight:inbox:0193553a-7b0c-7d3e-8f00-000000000001" "\x0"#,
+            r#"1.5 [0 127.0.0.1:1] "PUBLISH" "fanlight:topic:0193553a-7b0c-7d3e-8f00-000000000001" "\x01\x03""#,
             r#"1.5 [0 127.0.0.1:1] "GET" "fanlight:lease:x""#,
         ] {
-            assert_eq!(envelope(line), None, "{line}");
+            assert_eq!(envelope(line).or_else(|| message(line)), None, "{line}");
         }
     }
 }

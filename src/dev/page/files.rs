@@ -25,17 +25,28 @@ files! {
     "/dev/main.js" => "assets/main.js", JS;
     "/dev/api.js" => "assets/api.js", JS;
     "/dev/dom.js" => "assets/dom.js", JS;
+    "/dev/channel.js" => "assets/channel.js", JS;
     "/dev/phone.js" => "assets/phone.js", JS;
     "/dev/cluster.js" => "assets/cluster.js", JS;
     "/dev/charts.js" => "assets/charts.js", JS;
     "/dev/timeline.js" => "assets/timeline.js", JS;
     "/clients/js/index.js" => "../../../clients/js/index.js", JS;
+    "/clients/js/attempts.js" => "../../../clients/js/attempts.js", JS;
     "/clients/js/backoff.js" => "../../../clients/js/backoff.js", JS;
     "/clients/js/closing.js" => "../../../clients/js/closing.js", JS;
+    "/clients/js/commands.js" => "../../../clients/js/commands.js", JS;
+    "/clients/js/handlers.js" => "../../../clients/js/handlers.js", JS;
+    "/clients/js/history.js" => "../../../clients/js/history.js", JS;
+    "/clients/js/outbox.js" => "../../../clients/js/outbox.js", JS;
     "/clients/js/position.js" => "../../../clients/js/position.js", JS;
+    "/clients/js/presence.js" => "../../../clients/js/presence.js", JS;
+    "/clients/js/room.js" => "../../../clients/js/room.js", JS;
+    "/clients/js/rooms.js" => "../../../clients/js/rooms.js", JS;
     "/clients/js/session.js" => "../../../clients/js/session.js", JS;
     "/clients/js/storage.js" => "../../../clients/js/storage.js", JS;
+    "/clients/js/subscription.js" => "../../../clients/js/subscription.js", JS;
     "/clients/js/token.js" => "../../../clients/js/token.js", JS;
+    "/clients/js/typing.js" => "../../../clients/js/typing.js", JS;
 }
 
 pub fn routes() -> Router {

@@ -1,4 +1,4 @@
-//! What was seen of each event on its way: its envelope on the bus, its frame on a phone's line.
+//! What was seen of each event and each message on its way: on the bus, and as a frame on a phone's line.
 //!
 //! Watched from outside, so that the nodes are as in production. The times of the bus are Redis' own, those of the lines
 //! this process's; those of the commit and of the settlement are in Postgres.
@@ -28,10 +28,10 @@ pub struct Sighting {
     pub line: Option<String>,
 }
 
-/// The way of one event.
+/// The way of one event, or of one message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Way {
-    /// Its envelope was on its way to these nodes.
+    /// An event's envelope was on its way to these nodes; a message was said by this node to all that follow the room.
     pub published: Vec<Sighting>,
     /// These nodes wrote its frame.
     pub written: Vec<Sighting>,
@@ -55,12 +55,12 @@ struct Seen {
 }
 
 impl Journal {
-    /// `at` is epoch ms.
-    pub fn published(&self, event: Uuid, inbox: Uuid, at: f64) {
+    /// `at` is epoch ms; `node` is to get the event, or says the message.
+    pub fn published(&self, event: Uuid, node: Uuid, at: f64) {
         let mut inner = self.0.lock();
         let published = &mut inner.seen(event).published;
         if published.len() < SIGHTINGS_MAX {
-            published.push((at, inbox));
+            published.push((at, node));
         }
     }
 

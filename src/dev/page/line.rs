@@ -30,6 +30,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A frame may lie across two reads: so much of the one before is looked at again.
 const OVERLAP_BYTES: usize = 256;
 
+/// What stands before and behind the id of a message that was written.
+const MESSAGE: &[u8] = b"\"MESSAGE_CREATED\",\"id\":\"";
+const CHANNEL: &[u8] = b"\",\"channelId\":";
+
 /// A node that a line may lead to.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -211,7 +215,12 @@ async fn relay_one_way(
     tokio::try_join!(taking, giving).map(drop)
 }
 
-/// Finds the events in what a node writes.
+/// The message that a frame says was written.
+pub fn message_in(frame: &[u8]) -> Option<Uuid> {
+    id_after(frame, MESSAGE, CHANNEL, 0).map(|(id, _)| id)
+}
+
+/// Finds the events and messages in what a node writes.
 struct Tap<'a> {
     line: &'a Line,
     node: &'a str,
@@ -221,15 +230,20 @@ struct Tap<'a> {
 impl Tap<'_> {
     fn look(&mut self, chunk: &[u8]) {
         self.before.extend_from_slice(chunk);
+        let (node, journal) = (self.node, &self.line.journal);
         let mut done = 0;
-        while let Some((id, end)) = id_after(&self.before, b"\",\"node\":\"", b"\"", done) {
-            self.line.journal.met(id, self.node);
-            done = end;
-        }
-        while let Some((id, end)) = id_after(&self.before, b",\"id\":\"", b"\",\"seq\":", done) {
-            self.line.journal.written(id, self.node, &self.line.name);
-            done = end;
-        }
+        let mut each = |before: &[u8], after: &[u8], note: &dyn Fn(Uuid)| {
+            let mut from = 0;
+            while let Some((id, end)) = id_after(&self.before, before, after, from) {
+                note(id);
+                from = end;
+            }
+            done = done.max(from);
+        };
+        each(b"\",\"node\":\"", b"\"", &|id| journal.met(id, node));
+        let written = |id| journal.written(id, node, &self.line.name);
+        each(b",\"id\":\"", b"\",\"seq\":", &written);
+        each(MESSAGE, CHANNEL, &written);
         let kept = self.before.len().saturating_sub(OVERLAP_BYTES).max(done);
         self.before.drain(..kept);
     }
@@ -299,10 +313,14 @@ mod tests {
         assert_eq!(line.report().node.as_deref(), Some("node-2"), "the first one is away");
 
         line.set_frozen(true);
-        let frame = format!(r#"{{"type":"X","id":"{EVENT}","seq":7}}"#);
+        let message = Uuid::now_v7();
+        let frame = format!(
+            r#"{{"type":"MESSAGE_CREATED","id":"{message}","channelId":"c"}}{{"type":"X","id":"{EVENT}","seq":7}}"#
+        );
         served.write_all(frame.as_bytes()).await.unwrap();
-        let event = EVENT.parse().unwrap();
-        until(|| !line.journal.way(event).written.is_empty()).await;
+        for id in [EVENT.parse().unwrap(), message] {
+            until(|| !line.journal.way(id).written.is_empty()).await;
+        }
         let mut buffer = vec![0; frame.len()];
         assert_eq!(phone.try_read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 

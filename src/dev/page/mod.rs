@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::cluster::Cluster;
 use super::fcm::FakeFcm;
-use super::seed::User;
+use super::seed::Seeded;
 use crate::shutdown::Shutdown;
 
 mod api;
@@ -37,7 +37,7 @@ const DATABASE_CONNECTIONS_MAX: u32 = 2;
 struct Page {
     nodes: watch::Receiver<Vec<NodeFact>>,
     orders: mpsc::Sender<Order>,
-    users: Vec<User>,
+    seeded: Seeded,
     lines: Vec<Arc<Line>>,
     journal: Arc<Journal>,
     bus: Arc<Bus>,
@@ -63,12 +63,12 @@ impl Drop for Desk {
 ///
 /// # Errors
 /// When a port is taken, or Postgres does not answer.
-pub async fn start(port: u16, cluster: &Cluster, users: &[User]) -> anyhow::Result<Desk> {
+pub async fn start(port: u16, cluster: &Cluster, seeded: &Seeded) -> anyhow::Result<Desk> {
     let tasks = Shutdown::new();
     let journal = Arc::<Journal>::default();
     let bus = Bus::follow(&journal, &cluster.redis.url(), &tasks)?;
     let mut lines = Vec::new();
-    for (index, user) in users.iter().enumerate() {
+    for (index, user) in seeded.users.iter().enumerate() {
         // Each begins at another node, and goes on where the others do not begin, if it can.
         let mut upstreams: Vec<_> = cluster.nodes.iter().map(line::Upstream::of).collect();
         let begin = index % upstreams.len();
@@ -86,7 +86,7 @@ pub async fn start(port: u16, cluster: &Cluster, users: &[User]) -> anyhow::Resu
     let page = Page {
         nodes: facts,
         orders,
-        users: users.to_vec(),
+        seeded: seeded.clone(),
         lines,
         journal,
         bus,

@@ -15,6 +15,7 @@ use super::nodes::{self, NodeReport};
 use crate::domain::clock::{Clock as _, SystemClock};
 
 const EVENTS_MAX: i64 = 60;
+const MESSAGES_MAX: i64 = 30;
 const PUSHES_MAX: usize = 60;
 
 #[derive(Serialize)]
@@ -26,6 +27,8 @@ pub struct State {
     lines: Vec<LineReport>,
     /// The newest first; `null` while Postgres does not answer.
     events: Option<Vec<EventReport>>,
+    /// Those of the channel, the newest first.
+    messages: Vec<MessageReport>,
     /// How many events ended how, over all that are kept.
     outcomes: Vec<OutcomeCount>,
     /// What the fake FCM was sent, the newest first.
@@ -46,6 +49,19 @@ struct EventReport {
     settled_at: Option<f64>,
     outcome: Option<String>,
     reason: Option<String>,
+    #[sqlx(skip)]
+    #[serde(flatten)]
+    way: Way,
+}
+
+#[derive(Serialize, FromRow)]
+#[serde(rename_all = "camelCase")]
+struct MessageReport {
+    id: Uuid,
+    /// Who wrote it.
+    user_id: Option<Uuid>,
+    seq: i64,
+    committed_at: f64,
     #[sqlx(skip)]
     #[serde(flatten)]
     way: Way,
@@ -75,12 +91,14 @@ pub async fn read(page: &Page) -> State {
     page.bus.keep_watching();
     let facts = page.nodes.borrow().clone();
     let probing = join_all(facts.into_iter().map(|fact| nodes::report(&page.http, fact)));
-    let (nodes, events, outcomes) = tokio::join!(probing, events(page), outcomes(page));
+    let (nodes, events, messages, outcomes) =
+        tokio::join!(probing, events(page), messages(page), outcomes(page));
     State {
         now: milliseconds(SystemClock.now()),
         nodes,
         lines: page.lines.iter().map(|line| line.report()).collect(),
         events: events.ok(),
+        messages: messages.unwrap_or_default(),
         outcomes: outcomes.unwrap_or_default(),
         pushes: pushes(page),
     }
@@ -103,6 +121,21 @@ async fn events(page: &Page) -> sqlx::Result<Vec<EventReport>> {
     Ok(events)
 }
 
+async fn messages(page: &Page) -> sqlx::Result<Vec<MessageReport>> {
+    let mut messages: Vec<MessageReport> = sqlx::query_as(
+        "SELECT id, user_id, seq, (EXTRACT(EPOCH FROM created_at) * 1000)::float8 AS committed_at
+         FROM messages WHERE channel_id = $1::uuid ORDER BY seq DESC LIMIT $2",
+    )
+    .bind(&page.seeded.channel.id)
+    .bind(MESSAGES_MAX)
+    .fetch_all(&page.pool)
+    .await?;
+    for message in &mut messages {
+        message.way = page.journal.way(message.id);
+    }
+    Ok(messages)
+}
+
 async fn outcomes(page: &Page) -> sqlx::Result<Vec<OutcomeCount>> {
     sqlx::query_as("SELECT outcome, reason, count(*) AS count FROM events GROUP BY 1, 2 ORDER BY 3 DESC")
         .fetch_all(&page.pool)
@@ -111,7 +144,7 @@ async fn outcomes(page: &Page) -> sqlx::Result<Vec<OutcomeCount>> {
 
 fn pushes(page: &Page) -> Vec<Push> {
     let owners: HashMap<String, &str> =
-        page.users.iter().map(|user| (user.fcm_token(), user.id.as_str())).collect();
+        page.seeded.users.iter().map(|user| (user.fcm_token(), user.id.as_str())).collect();
     let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
     let pushes = page.fcm.latest(PUSHES_MAX).into_iter().map(|entry| Push {
         at: entry.at,

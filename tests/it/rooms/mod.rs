@@ -13,7 +13,7 @@ mod crowd;
 pub mod told;
 
 /// Messages come as fast as they can be written, and nobody is pushed who is there.
-const ROOMY: [(&str, &str); 2] =
+pub const ROOMY: [(&str, &str); 2] =
     [("FANLIGHT__DELIVERY__ACK_DEADLINE_MS", "60000"), ("FANLIGHT__MESSAGES__PER_MINUTE_MAX", "100000")];
 
 /// A private channel of these people; the first owns it.
@@ -42,7 +42,7 @@ async fn open_room(stage: &Stage, members: &[Person]) -> String {
 }
 
 /// Ann's private channel, with Bob in it.
-async fn room_of_two(stage: &Stage) -> String {
+pub async fn room_of_two(stage: &Stage) -> String {
     let body = json!({"name": "two of us", "is_private": true});
     let channel = stage.ann.post("/channels/", body).await.expect(201);
     let room = channel["id"].as_str().unwrap().to_owned();

@@ -69,8 +69,9 @@ export async function readState() {
   return (await call('GET', '/dev/api/state', { signal: AbortSignal.timeout(5_000) })).value;
 }
 
-export async function people() {
-  return (await call('GET', '/dev/api/people')).value;
+/** Who is there, and the channel that all are in. */
+export async function seeded() {
+  return (await call('GET', '/dev/api/seeded')).value;
 }
 
 export function order(what, name, action) {

@@ -80,6 +80,16 @@ export class Cluster {
         this.#once(`${event.id} w${index}`, event, state, () => this.#cards.get(node)?.flash());
       }
     }
+    for (const message of state.messages) {
+      const from = message.published[0]?.node;
+      if (from) this.#once(`${message.id} p`, message, state, () => this.#pulse(`node:${from}`, 'redis', 'publish'));
+      for (const { node, line } of message.written) {
+        this.#once(`${message.id} ${line}`, message, state, () => {
+          if (from && from !== node) this.#pulse('redis', `node:${node}`, 'publish');
+          this.#cards.get(node)?.flash();
+        });
+      }
+    }
     for (const { eventId, attempt, at } of state.pushes) {
       this.#once(`${eventId} f${attempt}`, { committedAt: at }, state, () => this.#pulse('postgres', 'fcm', 'push'));
     }

@@ -1,6 +1,6 @@
 /** Puts the page together: asks how the cluster is twice a second, and shows it. */
 
-import { Account, people, readState } from './api.js';
+import { Account, readState, seeded } from './api.js';
 import { Charts } from './charts.js';
 import { Cluster } from './cluster.js';
 import { capital, setText } from './dom.js';
@@ -15,13 +15,13 @@ theme(document.querySelector('#theme'));
 start().catch((error) => setText(notice, `The page cannot start: ${error.message}`));
 
 async function start() {
-  const users = await people();
+  const { users, channel } = await seeded();
   const names = new Map(users.map(({ id, email }) => [id, capital(email.split('@')[0])]));
   let state = await readState();
   const cluster = new Cluster(document.querySelector('#cluster'));
   const phones = users.map((user, index) => {
     const line = state.lines[index];
-    return new Phone({ account: new Account(user), line, names, onCommit: (node) => cluster.committed(node) });
+    return new Phone({ account: new Account(user), line, names, channel, onCommit: (node) => cluster.committed(node) });
   });
   document.querySelector('#phones').append(...phones.map(({ element }) => element));
   const timeline = new Timeline(document.querySelector('#timeline'), names);

@@ -1,7 +1,8 @@
-/** One person's phone: a traffic light, a partner's, and a line to the cluster that can be frozen or cut. */
+/** One person's phone: a traffic light, a partner's, a channel, and a line to the cluster that can be frozen or cut. */
 
 import { connect } from '/clients/js/index.js';
 import { order } from './api.js';
+import { Channel } from './channel.js';
 import { capital, clock, h, redraw, setClass, setText } from './dom.js';
 
 /** From the top, as on a street. */
@@ -27,7 +28,7 @@ export class Phone {
   #line;
   #names;
   #onCommit;
-  #client;
+  #channel;
   #me = null;
   #partner = null;
   #offer = null;
@@ -36,12 +37,13 @@ export class Phone {
   #pushes = new Set();
   #connection = { state: 'connecting' };
 
-  constructor({ account, line, names, onCommit }) {
+  constructor({ account, line, names, channel, onCommit }) {
     this.#account = account;
     this.#line = line;
     this.#names = names;
     this.#onCommit = onCommit;
     this.name = line.name;
+    this.#channel = new Channel({ account, channel, names, owner: this.name });
     this.element = this.#build();
     this.#connect();
     setInterval(() => this.#drawTimes(), 500);
@@ -60,22 +62,25 @@ export class Phone {
   }
 
   #connect() {
-    this.#client = connect({
+    const client = connect({
       url: this.#line.url,
+      // The line is for the socket; requests go as this page came.
+      api: location.origin,
       deviceId: `${this.name}-phone`,
       getToken: ({ reason }) => this.#account.token({ fresh: reason !== 'connect' }),
     });
-    this.#client.on('*', async (event) => {
+    client.on('*', async (event) => {
       this.#note(event);
       await this.#follow(event);
     });
-    this.#client.on('resync', () => this.#read());
-    this.#client.on('state', (state) => {
+    client.on('resync', () => this.#read());
+    client.on('state', (state) => {
       this.#connection = { ...state, until: performance.now() + (state.waitMs ?? 0) };
       // What happened before the first connection is in no event.
       if (state.state === 'open' && !state.isResumed) this.#read().catch((error) => this.#complain(error));
       this.#drawConnection();
     });
+    this.#channel.follow(client);
   }
 
   async #read() {
@@ -90,6 +95,7 @@ export class Phone {
     const light = { status: event.status, statusExpiration: event.statusExpiration };
     if (event.type === 'PARTNER_STATUS_CHANGED' && this.#partner) Object.assign(this.#partner, light);
     else if (event.type === 'SELF_STATUS_CHANGED' && this.#me) Object.assign(this.#me, light);
+    else if (event.type === 'SELF_READ_MARKER') this.#channel.marked(event);
     else if (event.type.startsWith('PARTNER_')) await this.#read();
     if (event.type === 'PARTNER_LINKED') this.#offer = null;
     this.#draw();
@@ -101,6 +107,8 @@ export class Phone {
       SELF_STATUS_CHANGED: `I am ${WORDS[event.status]?.toLowerCase()}`,
       PARTNER_LINKED: `linked with ${this.#nameOf(event.partnerId)}`,
       PARTNER_UNLINKED: `unlinked from ${this.#nameOf(event.partnerId)}`,
+      SELF_READ_MARKER: `I have read up to ${event.lastReadSeq}`,
+      CHANNEL_CREATED: `I made # ${event.name}`,
     };
     this.#log.unshift({ seq: event.seq, text: texts[event.type] ?? event.type, at: event.timestamp });
     this.#log.length = Math.min(this.#log.length, LOG_MAX);
@@ -175,19 +183,20 @@ export class Phone {
       banner: h('div', { class: 'banner', role: 'alert' }),
       partner: h('div', { class: 'partner' }),
       lamps: LIGHTS.map(lamp),
-      timer: h('p', { class: 'timer' }),
+      timer: h('span', { class: 'timer' }),
       duration: h(
         'select',
         { 'aria-label': `${name}: how long` },
         DURATIONS.map(([seconds, text]) => h('option', { value: seconds }, text)),
       ),
       link: h('div', { class: 'link' }),
+      unlink: h('button', { type: 'button', class: 'quiet', onclick: () => this.#unlink() }, 'Unlink'),
       problem: h('p', { class: 'problem', role: 'alert' }),
       log: h('ol', { class: 'log', 'aria-label': `${name}: events`, tabindex: '0' }),
       freeze: h('button', { type: 'button', onclick: () => this.#freeze() }, 'Freeze'),
       cut: h('button', { type: 'button', onclick: () => this.#do(() => order('lines', this.name, 'cut')) }, 'Cut'),
     };
-    const { node, state, banner, partner, lamps, timer, duration, link, problem, log, freeze, cut } = this.#parts;
+    const { node, state, banner, partner, lamps, timer, duration, link, unlink, problem, log, freeze, cut } = this.#parts;
     return h(
       'article',
       { class: 'phone', id: `phone-${this.name}`, 'aria-label': `${name}’s phone` },
@@ -198,10 +207,10 @@ export class Phone {
         banner,
         state,
         h('div', { class: 'couple' }, partner, h('div', { class: 'light', role: 'group', 'aria-label': `${name}’s traffic light` }, lamps)),
-        h('div', { class: 'own' }, h('span', {}, 'My light'), duration),
-        timer,
+        h('div', { class: 'own' }, h('span', {}, 'My light ', timer), duration, unlink),
         link,
         problem,
+        this.#channel.element,
         log,
       ),
       h('footer', {}, h('span', {}, 'Its line'), freeze, cut),
@@ -213,7 +222,7 @@ export class Phone {
   }
 
   #draw() {
-    const { lamps, partner, link, log } = this.#parts;
+    const { lamps, partner, link, unlink, log } = this.#parts;
     LIGHTS.forEach(([status], index) => {
       lamps[index].setAttribute('aria-pressed', String(this.#me?.status === status));
     });
@@ -228,6 +237,7 @@ export class Phone {
           ]
         : [h('div', { class: 'orb nobody' }), h('strong', {}, 'Nobody'), h('span', { class: 'word' }, 'not linked')],
     );
+    unlink.hidden = !other;
     redraw(link, [other?.id, this.#me === null, this.#offer?.linkCode], () => this.#linkParts());
     redraw(log, this.#log, () =>
       this.#log.map(({ seq, text, at }) =>
@@ -238,12 +248,8 @@ export class Phone {
   }
 
   #linkParts() {
-    if (this.#me === null) return [];
+    if (this.#me === null || this.#partner) return [];
     const name = capital(this.name);
-    if (this.#partner) {
-      const unlink = h('button', { type: 'button', class: 'quiet', onclick: () => this.#unlink() }, 'Unlink');
-      return [h('span', {}, `Linked with ${this.#partner.displayName}`), unlink];
-    }
     const code = this.#offer
       ? h('output', { class: 'code', 'aria-label': `${name}: link code` }, this.#offer.linkCode)
       : h('button', { type: 'button', onclick: () => this.#offerCode() }, 'Show a code');

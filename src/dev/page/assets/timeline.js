@@ -1,6 +1,6 @@
-/** The way of one event: committed, published, written, confirmed or pushed, each with its time. */
+/** The way of one event or message: committed, published, written, confirmed or pushed, each with its time. */
 
-import { clock, duration, h, redraw, setClass, setText, svg } from './dom.js';
+import { capital, clock, duration, h, plural, redraw, setClass, setText, svg } from './dom.js';
 
 const ROWS_MAX = 14;
 const WORDS = { BUSY: 'busy', AVAILABLE: 'available', OFFLINE: 'offline' };
@@ -39,8 +39,9 @@ export class Timeline {
   }
 
   #draw() {
-    const events = (this.#state?.events ?? []).slice(0, ROWS_MAX);
-    const current = events.find(({ id }) => id === this.#chosen) ?? events.find(({ kind }) => kind.startsWith('PARTNER')) ?? events[0];
+    const events = this.#newest();
+    const isNews = ({ kind }) => kind === 'MESSAGE' || kind.startsWith('PARTNER');
+    const current = events.find(({ id }) => id === this.#chosen) ?? events.find(isNews) ?? events[0];
     this.#follow.setAttribute('aria-pressed', String(this.#chosen === null));
     const rows = events.map((event) => [event.id, event.seq, this.#says(event), this.#outcome(event), event.id === current?.id, event.committedAt]);
     const focused = this.#list.contains(document.activeElement) ? document.activeElement.dataset.id : null;
@@ -55,7 +56,7 @@ export class Timeline {
             h('time', {}, clock(at)),
             h('span', { class: 'says' }, says),
             h('span', { class: 'seq' }, `#${seq}`),
-            h('span', { class: `badge ${outcome}` }, outcome),
+            h('span', { class: `badge ${outcome.split(' ')[0]}` }, outcome),
           ),
         ),
       ),
@@ -73,6 +74,13 @@ export class Timeline {
     setClass(this.#detail, 'pending', current.outcome === null);
   }
 
+  /** Events and messages together. */
+  #newest() {
+    const { events, messages } = this.#state ?? {};
+    const told = (messages ?? []).map((message) => ({ ...message, kind: 'MESSAGE', outcome: 'told', settledAt: null }));
+    return [...(events ?? []), ...told].sort((one, other) => other.committedAt - one.committedAt).slice(0, ROWS_MAX);
+  }
+
   #says({ kind, userId, status }) {
     const to = this.#names.get(userId) ?? 'somebody';
     const texts = {
@@ -80,11 +88,15 @@ export class Timeline {
       SELF_STATUS_CHANGED: `${to} (own): ${WORDS[status]}`,
       PARTNER_LINKED: `${to} hears: linked`,
       PARTNER_UNLINKED: `${to} hears: unlinked`,
+      SELF_READ_MARKER: `${to} (own): has read`,
+      CHANNEL_CREATED: `${to} (own): new channel`,
+      MESSAGE: `${to} writes a message`,
     };
     return texts[kind] ?? `${to}: ${kind}`;
   }
 
-  #outcome({ outcome }) {
+  #outcome({ outcome, written }) {
+    if (outcome === 'told') return `on ${plural(new Set(written.map(({ line }) => line)).size, 'phone')}`;
     return outcome === null ? 'pending' : outcome === 'delivered' ? 'confirmed' : outcome;
   }
 
@@ -95,10 +107,12 @@ export class Timeline {
     // The node that commits tells a phone of its own without Redis; a sweeper asks around when no receipt comes.
     const publication = (node, at) =>
       event.written.some((written) => written.at < at) ? `Told again, through Redis to ${node}` : `Published in Redis for ${node}`;
+    const isMessage = event.kind === 'MESSAGE';
+    const published = (node, at) => (isMessage ? `Published once in Redis, by ${node}` : publication(node, at));
     const steps = [
-      step('committed', `Committed in Postgres, as number ${event.seq} of ${to}`, event.committedAt),
-      ...event.published.map(({ at, node }) => step('published', publication(node ?? 'a node', at), at)),
-      ...event.written.map(({ at, node }) => step('written', `Written to ${to}’s phone by ${node}`, at)),
+      step('committed', `Committed in Postgres, as number ${event.seq} of ${isMessage ? 'the channel' : to}`, event.committedAt),
+      ...event.published.map(({ at, node }) => step('published', published(node ?? 'a node', at), at)),
+      ...event.written.map(({ at, node, line }) => step('written', `Written to ${capital(line)}’s phone by ${node}`, at)),
       ...pushes.map(({ at, outcome }) => step('pushed', outcome === 'accepted' ? `Handed to FCM for ${to}’s phone` : `FCM refuses: ${outcome}`, at)),
     ];
     if (event.settledAt !== null) {
