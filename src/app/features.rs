@@ -13,7 +13,7 @@ use crate::domain::clock::SharedClock;
 use crate::domain::tokens::KeyRing;
 use crate::edge::auth::Authenticator;
 use crate::edge::ws::Handler;
-use crate::features::{accounts, channels, devices, linking, messages, rooms, status};
+use crate::features::{accounts, channels, devices, linking, messages, rooms, status, uploads};
 use crate::ports::throttle::Throttle;
 use crate::shutdown::Shutdown;
 
@@ -29,7 +29,7 @@ pub struct Features<'a> {
 }
 
 impl Features<'_> {
-    /// Starts them all: what they answer over HTTP, and what on sockets. `revoke` is what a revoked session means on this
+    /// Starts them all: what they answer over HTTP in time and unhurried, and what on sockets. `revoke` is what a revoked session means on this
     /// node.
     pub fn start(
         &self,
@@ -37,18 +37,22 @@ impl Features<'_> {
         authenticator: &Arc<Authenticator>,
         revoke: accounts::Announce,
         membership: &Arc<Membership>,
-    ) -> anyhow::Result<(OpenApiRouter, Vec<Arc<dyn Handler>>)> {
+    ) -> anyhow::Result<(OpenApiRouter, OpenApiRouter, Vec<Arc<dyn Handler>>)> {
         let announce = super::announce(Arc::clone(&revoke), membership, self.working);
         let messages = self.messages();
+        let uploads = self.uploads()?;
         let routes = self
             .accounts(keys, announce)?
             .merge(self.linking())
             .merge(self.status())
             .merge(self.devices())
             .merge(self.channels())
-            .merge(messages::routes(Arc::clone(&messages)));
+            .merge(messages::routes(Arc::clone(&messages)))
+            .merge(uploads::routes(Arc::clone(&uploads)));
         self.watch_revocations(authenticator, revoke);
-        Ok((routes, vec![self.rooms(), Arc::new(messages::Commands { service: messages })]))
+        let handlers: Vec<Arc<dyn Handler>> =
+            vec![self.rooms(), Arc::new(messages::Commands { service: messages })];
+        Ok((routes, uploads::receiving_routes(uploads), handlers))
     }
 
     fn accounts(&self, keys: Arc<KeyRing>, announce: accounts::Announce) -> anyhow::Result<OpenApiRouter> {
@@ -145,6 +149,21 @@ impl Features<'_> {
             Arc::clone(&self.throttle),
             settings.clone(),
         )
+    }
+
+    fn uploads(&self) -> anyhow::Result<Arc<uploads::Service>> {
+        let settings = &self.config.uploads;
+        let service = uploads::Service::new(uploads::Settings {
+            pool: self.pools.requests.clone(),
+            clock: Arc::clone(self.clock),
+            throttle: Arc::clone(&self.throttle),
+            blobs: settings.open()?,
+            working: self.working.clone(),
+            config: settings.clone(),
+        });
+        let sweeping = uploads::run_sweep_job(Arc::clone(&service), self.working.clone());
+        self.working.spawn("uploads.sweep", sweeping);
+        Ok(service)
     }
 
     fn rooms(&self) -> Arc<dyn Handler> {

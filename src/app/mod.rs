@@ -99,8 +99,11 @@ impl App {
             rooms: &rooms,
             working: &working,
         };
-        let (routes, handlers) = features.start(keys, &authenticator, revoke, &parts.membership)?;
-        let (routes, api) = routes.merge(ops::routes(Arc::clone(&parts.health))).split_for_parts();
+        let (routes, unhurried, handlers) =
+            features.start(keys, &authenticator, revoke, &parts.membership)?;
+        let (routes, mut api) = routes.merge(ops::routes(Arc::clone(&parts.health))).split_for_parts();
+        let (unhurried, unhurried_api) = unhurried.split_for_parts();
+        api.merge(unhurried_api);
         let budget = Budget::new(config.sockets.memory_bytes_max);
         let keeping = Arc::clone(&budget).keep(Arc::clone(&parts.registry), working.clone());
         working.spawn("delivery.budget", keeping);
@@ -119,7 +122,7 @@ impl App {
         });
         let routes =
             routes.merge(documents::routes(&config.documents, api)?).merge(ws::routes(Arc::clone(&sockets)));
-        let routes = layers::wrap(routes, authenticator, &config.server);
+        let routes = layers::wrap(routes, unhurried, authenticator, &config.server);
         listen(&config, routes, &parts.health, metrics, &accepting, &working)?;
         tracing::info!(node.id = %node, listen = %config.server.listen, "the node is up");
         Ok(Self {

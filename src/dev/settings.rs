@@ -38,6 +38,8 @@ pub fn write(state: &StateDir, stores: &Stores<'_>, port: u16) -> anyhow::Result
     if !key.exists() {
         state::write_secret(&key, &tokens::generate_private_key(KeyAlgorithm::ES256))?;
     }
+    let uploads = state.path().join("uploads");
+    std::fs::create_dir_all(&uploads)?;
     let account = state.path().join("fcm-account.json");
     state::replace_secret(&account, stores.fcm_account)?;
     let settings = json!({
@@ -59,6 +61,7 @@ pub fn write(state: &StateDir, stores: &Stores<'_>, port: u16) -> anyhow::Result
         "accounts": { "access_ttl_seconds": ACCESS_TTL_SECONDS },
         "postgres": { "url": stores.postgres },
         "redis": { "url": stores.redis },
+        "uploads": { "store": format!("file://{}", uploads.display()) },
         "push": { "fcm": { "enabled": true, "base_url": stores.fcm, "service_account_file": account } },
     });
     let file = state.path().join("fanlight.toml");

@@ -73,6 +73,8 @@ ids! {
     ChannelId;
     /// What somebody wrote in a conversation.
     MessageId;
+    /// A file that somebody attaches to what they write.
+    UploadId;
 }
 
 #[cfg(test)]

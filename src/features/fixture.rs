@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::{Extension, Router};
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
@@ -27,8 +28,10 @@ use crate::edge::auth::{AllowedOrigins, Authenticator};
 use crate::edge::http::PeerAddress;
 use crate::features::channels::tests::Followed;
 use crate::features::messages::tests::Heard;
-use crate::features::{channels, devices, linking, messages, status};
+use crate::features::{channels, devices, linking, messages, status, uploads};
+use crate::ports::blobs::Blobs;
 use crate::ports::throttle::{Limit, Throttle, ThrottleError, Verdict};
+use crate::shutdown::Shutdown;
 
 pub struct World {
     pub pool: PgPool,
@@ -41,6 +44,7 @@ pub struct World {
     pub followed: Followed,
     /// What those who follow channels live were told of messages.
     pub heard: Heard,
+    pub uploads: Arc<uploads::Service>,
     keys: Arc<KeyRing>,
     router: Router,
 }
@@ -53,6 +57,7 @@ pub struct Sections {
     pub devices: devices::Config,
     pub channels: channels::Config,
     pub messages: messages::Config,
+    pub uploads: uploads::Config,
 }
 
 /// What came back.
@@ -79,6 +84,11 @@ impl World {
 
     /// With other settings than the defaults.
     pub async fn with(change: impl FnOnce(&mut Sections)) -> Self {
+        Self::with_store(Some(Blobs::in_memory()), change).await
+    }
+
+    /// With another store of files than memory.
+    pub async fn with_store(blobs: Option<Blobs>, change: impl FnOnce(&mut Sections)) -> Self {
         let pool = testing::database().await;
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let shared: SharedClock = clock.clone();
@@ -113,23 +123,33 @@ impl World {
         let heard = Heard::default();
         let messages = messages::Service::new(
             pool.clone(),
-            shared,
+            shared.clone(),
             Dispatcher::idle(),
             heard.clone(),
-            throttle,
+            throttle.clone(),
             config.messages.clone(),
         );
+        let uploads = uploads::Service::new(uploads::Settings {
+            pool: pool.clone(),
+            clock: shared,
+            throttle,
+            blobs,
+            working: Shutdown::new(),
+            config: config.uploads.clone(),
+        });
         let (router, _) = OpenApiRouter::new()
             .merge(linking::routes(linking.clone()))
             .merge(status::routes(status.clone()))
             .merge(devices::routes(devices.clone()))
             .merge(channels::routes(channels))
             .merge(messages::routes(messages))
+            .merge(uploads::routes(uploads.clone()))
+            .merge(uploads::receiving_routes(uploads.clone()))
             .split_for_parts();
         let router = router
             .layer(Extension(authenticator))
             .layer(Extension(PeerAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))));
-        Self { pool, clock, config, linking, status, devices, followed, heard, keys, router }
+        Self { pool, clock, config, linking, status, devices, followed, heard, uploads, keys, router }
     }
 
     pub async fn user(&self, display_name: Option<&str>) -> UserId {
@@ -186,11 +206,15 @@ impl World {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (status, headers, bytes) = self.send_raw(request).await;
+        Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+    }
+
+    /// As [`World::send`], for what is no JSON.
+    pub async fn send_raw(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status, headers: parts.headers, body }
+        (parts.status, parts.headers, body.collect().await.unwrap().to_bytes())
     }
 
     pub async fn get(&self, caller: UserId, path: &str) -> Answer {

@@ -14,13 +14,20 @@ pub mod linking;
 pub mod messages;
 pub mod rooms;
 pub mod status;
+pub mod uploads;
 
 /// What all routes are, for the API document.
 #[must_use]
 pub fn openapi() -> OpenApi {
     let mut all = accounts::openapi();
-    let parts =
-        [linking::openapi(), status::openapi(), devices::openapi(), channels::openapi(), messages::openapi()];
+    let parts = [
+        linking::openapi(),
+        status::openapi(),
+        devices::openapi(),
+        channels::openapi(),
+        messages::openapi(),
+        uploads::openapi(),
+    ];
     for part in parts {
         all.merge(part);
     }

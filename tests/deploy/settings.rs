@@ -41,6 +41,8 @@ pub fn accepted(env: &BTreeMap<String, String>, secrets: &str, more: &[(&str, &s
         ("auth-key", generate_private_key(KeyAlgorithm::ES256)),
         ("auth.pem", generate_private_key(KeyAlgorithm::ES256)),
         ("fcm.json", account.to_string()),
+        ("s3-access-key-id", "id".to_owned()),
+        ("s3-secret-access-key", "secret".to_owned()),
     ];
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();

@@ -40,3 +40,4 @@ mod toolbox;
 mod traces;
 #[path = "../tree/mod.rs"]
 mod tree;
+mod uploads;

@@ -16,15 +16,17 @@ use crate::edge::http::problem::{ErrorCode, Problem};
 use crate::edge::http::server::Config;
 use crate::telemetry::traces::Span;
 
-/// Puts the conventions of our API around the routes of the features.
-pub fn wrap(routes: Router, authenticator: Arc<Authenticator>, config: &Config) -> Router {
+/// Puts the conventions of our API around the routes of the features. Those that are `unhurried` bound by themselves how
+/// long a request may be and take.
+pub fn wrap(routes: Router, unhurried: Router, authenticator: Arc<Authenticator>, config: &Config) -> Router {
     let deadline = Duration::from_millis(config.request_timeout_ms);
     routes
+        .layer(DefaultBodyLimit::max(config.body_bytes_max))
+        .layer(from_fn_with_state(deadline, answer_in_time))
+        .merge(unhurried)
         .fallback(async || Problem::from(ErrorCode::NotFound))
         .method_not_allowed_fallback(async || Problem::from(ErrorCode::MethodNotAllowed))
-        .layer(DefaultBodyLimit::max(config.body_bytes_max))
         .layer(CatchPanicLayer::custom(|_| Problem::from(ErrorCode::Internal).into_response()))
-        .layer(from_fn_with_state(deadline, answer_in_time))
         .layer(from_fn(observe))
         .layer(Extension(authenticator))
 }

@@ -48,6 +48,7 @@ error_codes! {
     BlankLinkCode => BAD_REQUEST, "blank_link_code", "The link code is blank";
     OwnLinkCode => BAD_REQUEST, "own_link_code", "One cannot link to oneself";
     OwnConversation => BAD_REQUEST, "own_conversation", "A direct conversation needs two people";
+    IncompleteFile => BAD_REQUEST, "incomplete_file", "The file did not arrive as a whole";
     BadUpgrade => BAD_REQUEST, "bad_upgrade", "The WebSocket handshake is not valid";
     // 401
     Unauthenticated => UNAUTHORIZED, "unauthenticated", "A valid access token is needed";
@@ -62,6 +63,7 @@ error_codes! {
     NoPartner => NOT_FOUND, "no_partner", "You are not linked to anybody";
     UnknownLinkCode => NOT_FOUND, "unknown_link_code", "There is no such link code";
     UnknownUser => NOT_FOUND, "unknown_user", "There is no such user";
+    UnknownUpload => NOT_FOUND, "unknown_upload", "No file of yours that could be attached has this id";
     // 405, 406, 408
     MethodNotAllowed => METHOD_NOT_ALLOWED, "method_not_allowed", "This resource has no such method";
     RequestTimeout => REQUEST_TIMEOUT, "request_timeout", "The request took too long to arrive";
@@ -77,12 +79,17 @@ error_codes! {
     TooManyChannels => CONFLICT, "too_many_channels", "A user cannot be in more channels";
     KeyReused => CONFLICT, "key_reused", "This key is another message's";
     MessageDeleted => CONFLICT, "message_deleted", "The message was deleted";
+    QuotaExceeded => CONFLICT, "quota_exceeded", "Your files take all the room there is for them";
+    FileAttached => CONFLICT, "file_attached", "The file is part of a message";
     TooManyReactions => CONFLICT, "too_many_reactions", "The message takes no more reactions";
     // 410
     LinkCodeExpired => GONE, "link_code_expired", "This link code has expired";
-    // 413, 415, 422, 426
+    // 413, 415, 416, 422, 426
     BodyTooLarge => PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large";
     UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Send application/json";
+    UnsupportedFile => UNSUPPORTED_MEDIA_TYPE, "unsupported_file", "Files of this type are not taken";
+    RangeNotSatisfiable => RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "The file has no such part";
+    TypeMismatch => UNPROCESSABLE_ENTITY, "type_mismatch", "The file is not what it is said to be";
     InvalidBody => UNPROCESSABLE_ENTITY, "invalid_body", "The body does not have the expected form";
     UpgradeRequired => UPGRADE_REQUIRED, "upgrade_required", "This resource speaks WebSocket version 13";
     // 429
@@ -91,6 +98,7 @@ error_codes! {
     // 5xx
     Internal => INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
     Unavailable => SERVICE_UNAVAILABLE, "unavailable", "The service cannot answer right now";
+    UploadsDisabled => SERVICE_UNAVAILABLE, "uploads_disabled", "This cluster keeps no files";
     Overloaded => SERVICE_UNAVAILABLE, "overloaded", "The service has more work than it can take";
 }
 

@@ -4,7 +4,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::domain::ids::{ChannelId, MessageId};
+use crate::domain::ids::{ChannelId, MessageId, UploadId};
 use crate::edge::http::paging::page_limit;
 use crate::edge::http::{ErrorCode, Problem};
 use crate::features::messages::model::{Draft, Edit, MessageType, Metadata, Search, Window};
@@ -60,6 +60,10 @@ pub struct SendMessage {
     #[serde(default, alias = "client_id")]
     #[schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     client_id: Option<String>,
+    /// Files of mine from `POST /uploads`, each once, that no message has yet.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<UploadId>>, max_items = 10)]
+    attachments: Option<Vec<UploadId>>,
 }
 
 impl SendMessage {
@@ -72,6 +76,7 @@ impl SendMessage {
             metadata: self.metadata.unwrap_or_default(),
             parent: self.parent_id,
             client_id: self.client_id.or(key),
+            attachments: self.attachments.unwrap_or_default(),
         }
     }
 }

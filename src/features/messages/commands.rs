@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::delivery::described::example_channel;
 use crate::delivery::mailbox::Mailbox;
-use crate::domain::ids::{ChannelId, MessageId};
+use crate::domain::ids::{ChannelId, MessageId, UploadId};
 use crate::edge::http::Problem;
 use crate::edge::ws::{Answer, Call, Fields, Handler, Refusal};
 use crate::features::messages::bodies::WrittenType;
@@ -43,6 +43,9 @@ pub enum MessageCommand {
         /// What the client calls the message: the same one sent again is the same message.
         #[schema(min_length = 1, max_length = 128)]
         client_id: Option<String>,
+        /// Files from `POST /uploads` that no message has yet.
+        #[schema(max_items = 10)]
+        attachments: Option<Vec<UploadId>>,
     },
 }
 
@@ -99,5 +102,6 @@ fn draft(fields: &Fields<'_>) -> Result<Draft, Refusal> {
         metadata: fields.optional("metadata")?.unwrap_or_default(),
         parent: fields.optional("parentId")?,
         client_id: fields.optional("clientId")?,
+        attachments: fields.optional("attachments")?.unwrap_or_default(),
     })
 }

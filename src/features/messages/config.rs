@@ -15,6 +15,8 @@ pub struct Config {
     pub content_chars_max: usize,
     /// As JSON.
     pub metadata_bytes_max: usize,
+    /// Files of one message.
+    pub attachments_max: usize,
     /// Names behind `@` that are looked up.
     pub mentions_max: usize,
     /// Reactions of all people to one message.

@@ -16,6 +16,9 @@ pub enum MessagesError {
     /// A field is wrong: which one, and what it may be.
     #[error("{0}")]
     Invalid(String),
+    /// One of the files is not the author's, not there, or another message's.
+    #[error("no such file can be attached")]
+    UnknownUpload,
     #[error("neither an emoji nor a short name of one")]
     NoEmoji,
     /// The key was another message's, with other content.
@@ -56,6 +59,7 @@ impl From<MessagesError> for Problem {
             MessagesError::NotFound => ErrorCode::NotFound.into(),
             MessagesError::Forbidden => ErrorCode::Forbidden.into(),
             MessagesError::Invalid(rule) => Self::new(ErrorCode::InvalidBody).detail(rule),
+            MessagesError::UnknownUpload => ErrorCode::UnknownUpload.into(),
             MessagesError::NoEmoji => Self::new(ErrorCode::BadParameter).detail(error.to_string()),
             MessagesError::KeyReused => ErrorCode::KeyReused.into(),
             MessagesError::Deleted => ErrorCode::MessageDeleted.into(),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{ChannelId, MessageId, UserId};
+use crate::domain::ids::{ChannelId, MessageId, UploadId, UserId};
 
 /// What a client attaches to a message for other clients; the server reads nothing of it.
 pub type Metadata = Map<String, Value>;
@@ -57,9 +57,10 @@ pub struct Message {
     /// The message that began the thread.
     pub parent: Option<MessageId>,
     pub message_type: MessageType,
-    /// Empty once deleted, as are the three below.
+    /// Empty once deleted, as are the four below.
     pub content: String,
     pub metadata: Metadata,
+    pub attachments: Vec<Attachment>,
     /// Members who were named with `@`, when it was written or edited last.
     pub mentions: Vec<UserId>,
     pub reactions: Vec<Reaction>,
@@ -79,6 +80,21 @@ impl Message {
     pub fn reaction_count(&self) -> usize {
         self.reactions.iter().map(|reaction| reaction.user_ids.len()).sum()
     }
+}
+
+/// A file that came with the message. It is never changed, so each message keeps what is shown of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// `GET /uploads/{id}`
+    pub id: UploadId,
+    #[schema(example = "photo.png")]
+    pub name: String,
+    #[schema(example = "image/png")]
+    pub content_type: String,
+    /// In bytes.
+    #[schema(minimum = 1)]
+    pub size: i64,
 }
 
 /// Who reacted with this, in the order in which they did.
@@ -101,6 +117,8 @@ pub struct Draft {
     pub parent: Option<MessageId>,
     /// What the client calls it: the same one sent again is the same message.
     pub client_id: Option<String>,
+    /// Files of the author's that no message has yet.
+    pub attachments: Vec<UploadId>,
 }
 
 /// What an edit makes of a message; `None` leaves it as it is.

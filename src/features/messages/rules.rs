@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::domain::ids::UploadId;
 use crate::features::messages::Config;
 use crate::features::messages::error::MessagesError;
 use crate::features::messages::model::{Draft, Edit, Metadata};
@@ -51,6 +52,7 @@ pub fn check_emoji(emoji: &str) -> Result<(), MessagesError> {
 pub fn check_draft(draft: &Draft, config: &Config) -> Result<(), MessagesError> {
     check_content(&draft.content, config)?;
     check_metadata(&draft.metadata, config)?;
+    check_attachments(&draft.attachments, config)?;
     let Some(client_id) = &draft.client_id else { return Ok(()) };
     let is_short = (1..=CLIENT_ID_CHARS_MAX).contains(&client_id.chars().count());
     let is_key = is_short && !client_id.chars().any(char::is_control);
@@ -75,6 +77,13 @@ fn check_metadata(metadata: &Metadata, config: &Config) -> Result<(), MessagesEr
     let bytes = serde_json::to_vec(metadata).map_or(usize::MAX, |json| json.len());
     let fits = bytes <= max && !metadata.iter().any(|(key, value)| has_nul(key) || holds_nul(value));
     check(fits, || format!("metadata: a JSON object of at most {max} bytes, without U+0000"))
+}
+
+fn check_attachments(attachments: &[UploadId], config: &Config) -> Result<(), MessagesError> {
+    let max = config.attachments_max;
+    let fits = attachments.len() <= max
+        && !(1..attachments.len()).any(|at| attachments[..at].contains(&attachments[at]));
+    check(fits, || format!("attachments: at most {max}, each once"))
 }
 
 /// Postgres stores no U+0000.
@@ -105,6 +114,7 @@ mod tests {
 
     fn draft() -> Draft {
         Draft {
+            attachments: Vec::new(),
             channel: ChannelId::generate(),
             content: "hello".into(),
             message_type: MessageType::Text,
@@ -138,6 +148,8 @@ mod tests {
         let longest = "🦀".repeat(config.content_chars_max);
         assert!(check_draft(&Draft { content: longest.clone(), ..draft() }, &config).is_ok());
         let metadata = |value| Metadata::from_iter([("a".to_owned(), value)]);
+        let upload = UploadId::generate();
+        let many = (0..=config.attachments_max).map(|_| UploadId::generate()).collect();
         let refused = [
             (Draft { content: longest + "!", ..draft() }, "content"),
             (Draft { content: String::new(), ..draft() }, "content"),
@@ -152,6 +164,8 @@ mod tests {
             (Draft { client_id: Some(String::new()), ..draft() }, "clientId"),
             (Draft { client_id: Some("x".repeat(129)), ..draft() }, "clientId"),
             (Draft { client_id: Some("a\n".into()), ..draft() }, "clientId"),
+            (Draft { attachments: vec![upload, upload], ..draft() }, "attachments"),
+            (Draft { attachments: many, ..draft() }, "attachments"),
         ];
         for (draft, field) in refused {
             let error = check_draft(&draft, &config).unwrap_err().to_string();

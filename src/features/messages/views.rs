@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::ids::{ChannelId, MessageId, UserId};
-use crate::features::messages::model::{Marker, Message, MessageType, Metadata, Page, Reaction};
+use crate::features::messages::model::{Attachment, Marker, Message, MessageType, Metadata, Page, Reaction};
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -24,6 +24,8 @@ pub struct MessageView {
     /// As the author attached it.
     #[schema(value_type = Object)]
     pub metadata: Metadata,
+    /// The files that came with it.
+    pub attachments: Vec<Attachment>,
     /// The message that began the thread, if this is a reply.
     #[schema(required)]
     pub parent_id: Option<MessageId>,
@@ -47,6 +49,7 @@ impl From<Message> for MessageView {
             content: message.content,
             message_type: message.message_type,
             metadata: message.metadata,
+            attachments: message.attachments,
             parent_id: message.parent,
             is_edited: message.edited_at.is_some(),
             is_deleted: message.deleted_at.is_some(),

@@ -21,6 +21,8 @@ const COMMANDS: &[&str] = &[
     "throttle_reset",
 ];
 
+const BLOB_OPERATIONS: &[&str] = &["begin", "write", "finish", "give_up", "read", "remove"];
+
 metrics! {
     /// 1 while Postgres answers, 0 otherwise.
     gauge "fanlight_database_reachable";
@@ -54,6 +56,10 @@ metrics! {
     counter "fanlight_redis_moves_total";
     /// Looks for the Redis to use that failed.
     counter "fanlight_redis_lookup_failures_total";
+    /// How long the store of files took.
+    histogram(CALL) "fanlight_blob_store_duration_seconds" { operation: OneOf(BLOB_OPERATIONS) };
+    /// Operations that the store of files refused or did not answer.
+    counter "fanlight_blob_store_failures_total" { operation: OneOf(BLOB_OPERATIONS) };
     /// Limits that were counted on this node alone, because Redis did not answer.
     counter "fanlight_throttle_fallbacks_total";
     /// Keys forgotten because this node counts too many.

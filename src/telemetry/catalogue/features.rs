@@ -12,7 +12,7 @@ metrics! {
     /// Attempts that were over a limit.
     counter "fanlight_throttled_total" { scope: OneOf(&[
         "login_address", "login_account", "login_account_and_address", "registration", "link_code",
-        "invitation", "message", "message_read", "message_search",
+        "invitation", "message", "message_read", "message_search", "upload",
     ]) };
     /// Logins, by how they ended.
     counter "fanlight_accounts_logins_total" { outcome: OneOf(&[
@@ -44,6 +44,18 @@ metrics! {
     counter "fanlight_messages_total" { change: OneOf(&[
         "sent", "repeated", "edited", "deleted", "reaction_added", "reaction_removed",
     ]) };
+    /// Files sent to this node, by how that ended.
+    counter "fanlight_uploads_total" { result: OneOf(&[
+        "stored", "wrong_type", "too_large", "cut_off", "too_slow", "quota", "busy", "refused", "unavailable",
+    ]) };
+    /// Files that this node is receiving.
+    gauge "fanlight_uploads_receiving";
+    /// What this node has received of files.
+    counter "fanlight_upload_bytes_total";
+    /// What this node has sent of files.
+    counter "fanlight_download_bytes_total";
+    /// Files deleted because they were over: never attached, cut off, or gone with their message.
+    counter "fanlight_uploads_swept_total";
     /// Edits, deletions and reactions that nobody needs to be told again.
     counter "fanlight_message_changes_deleted_total";
 }

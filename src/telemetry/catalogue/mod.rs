@@ -111,8 +111,8 @@ const SECTIONS: [(&str, &[Metric]); 7] = [
     ("Delivery", delivery::METRICS),
     ("Rooms", rooms::METRICS),
     ("Push", push::METRICS),
-    ("Redis and Postgres", dependencies::METRICS),
-    ("Accounts, couples, devices, channels, messages", features::METRICS),
+    ("Redis, Postgres, the store of files", dependencies::METRICS),
+    ("Accounts, couples, devices, channels, messages, files", features::METRICS),
     ("The process", process::METRICS),
 ];
 

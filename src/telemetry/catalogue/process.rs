@@ -30,6 +30,7 @@ const TASKS: &[&str] = &[
     "devices.stale",
     "channels.purge",
     "messages.prune",
+    "uploads.sweep",
     "redis.follow",
     "systemd.watchdog",
     "http.public",

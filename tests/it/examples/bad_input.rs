@@ -39,13 +39,15 @@ fn endpoints_with_body() -> [(Method, &'static str, Value); 14] {
 
 /// One that there is not.
 const MESSAGE: &str = "/messages/0193a5c0-0000-7000-8000-000000000001";
+/// One that there is not.
+const UPLOAD: &str = "/uploads/0193a5c0-0000-7000-8000-000000000001";
 /// Of a channel that there is not.
 const READ: &str = "/channels/0193a5c0-0000-7000-8000-000000000001/read";
 
 /// Of a channel that there is not.
 const MEMBERS: &str = "/channels/0193a5c0-0000-7000-8000-000000000001/members";
 
-const PROTECTED: [(Method, &str); 35] = [
+const PROTECTED: [(Method, &str); 38] = [
     (Method::POST, "/auth/logout"),
     (Method::GET, "/auth/sessions"),
     (Method::DELETE, "/auth/sessions/0193a5c0-0000-7000-8000-000000000001"),
@@ -84,6 +86,9 @@ const PROTECTED: [(Method, &str); 35] = [
     (Method::GET, "/messages/search?q=a"),
     (Method::POST, READ),
     (Method::GET, READ),
+    (Method::POST, "/uploads"),
+    (Method::GET, UPLOAD),
+    (Method::DELETE, UPLOAD),
 ];
 
 #[tokio::test]
@@ -243,6 +248,8 @@ async fn a_token_of_an_account_that_is_gone_is_refused() {
     gone.post("/linking/sessions", Value::Null).await.expect_problem(401, "unauthenticated");
     let device = json!({"deviceId": "phone", "fcmToken": "gone", "platform": "android"});
     gone.put("/devices/fcm-token", device).await.expect_problem(401, "unauthenticated");
+    let file = gone.request(Method::POST, "/uploads").header(CONTENT_TYPE, "text/plain").body("boo");
+    gone.send(file).await.expect_problem(401, "unauthenticated");
     gone.post("/channels", json!({"name": "ghosts"})).await.expect_problem(401, "unauthenticated");
 }
 
@@ -271,6 +278,8 @@ async fn a_method_that_a_resource_does_not_have_is_405() {
         (Method::POST, MESSAGE),
         (Method::POST, "/messages/search"),
         (Method::DELETE, READ),
+        (Method::GET, "/uploads"),
+        (Method::PUT, UPLOAD),
         (Method::GET, "/channels/0193a5c0-0000-7000-8000-000000000001/join"),
         (Method::POST, "/health"),
         (Method::POST, "/.well-known/jwks.json"),

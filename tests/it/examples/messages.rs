@@ -9,7 +9,7 @@ use crate::shared::{cluster, fresh, person};
 fn message(channel: &Value, author: &Value, content: &str) -> Value {
     json!({
         "id": "<uuid>", "channelId": channel, "seq": "<int>", "userId": author, "content": content,
-        "messageType": "text", "metadata": {}, "parentId": null, "isEdited": false, "isDeleted": false,
+        "messageType": "text", "metadata": {}, "attachments": [], "parentId": null, "isEdited": false, "isDeleted": false,
         "createdAt": "<iso>", "updatedAt": "<iso>", "mentions": [], "reactions": [],
     })
 }

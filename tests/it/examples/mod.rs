@@ -15,3 +15,4 @@ mod sessions;
 mod socket;
 mod status;
 mod tokens;
+mod uploads;

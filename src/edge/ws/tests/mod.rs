@@ -112,7 +112,8 @@ impl World {
         let origins = AllowedOrigins::new(&http.allowed_origins);
         let authenticator = Arc::new(Authenticator::new(Arc::new(key_ring()), Arc::clone(&clock), origins));
         let sockets = sockets_of(node, sockets, delivery, &authenticator, clock, &shutdown).await;
-        let router = layers::wrap(ws::routes(Arc::clone(&sockets)), authenticator, &http);
+        let router =
+            layers::wrap(ws::routes(Arc::clone(&sockets)), axum::Router::new(), authenticator, &http);
         let listener = server::listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = Server {

@@ -4,8 +4,8 @@ use serde_json::json;
 use uuid::uuid;
 
 use crate::delivery::described;
-use crate::domain::ids::{ChannelId, MessageId};
-use crate::features::messages::model::{MessageType, Reaction};
+use crate::domain::ids::{ChannelId, MessageId, UploadId};
+use crate::features::messages::model::{Attachment, MessageType, Reaction};
 use crate::features::messages::views::MessageView;
 
 pub(super) fn message_id() -> MessageId {
@@ -28,6 +28,12 @@ pub(super) fn message() -> MessageView {
         content: "Hello @mia".to_owned(),
         message_type: MessageType::Text,
         metadata,
+        attachments: vec![Attachment {
+            id: UploadId(uuid!("0193a5c0-0000-7000-8000-000000000012")),
+            name: "photo.png".to_owned(),
+            content_type: "image/png".to_owned(),
+            size: 48_213,
+        }],
         parent_id: None,
         is_edited: false,
         is_deleted: false,

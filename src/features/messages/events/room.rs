@@ -66,7 +66,7 @@ impl RoomEvent for MessageEdited {
     }
 }
 
-/// A message was deleted: its content, its mentions and its reactions are gone.
+/// A message was deleted: its content, its files, its mentions and its reactions are gone.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct MessageDeleted {

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChannelId, MessageId, UserId};
-use crate::features::messages::model::{Message, MessageType, Metadata, Reaction};
+use crate::features::messages::model::{Attachment, Message, MessageType, Metadata, Reaction};
 
 pub mod changing;
 pub mod history;
@@ -24,6 +24,7 @@ macro_rules! shown {
             r#"SELECT m.id AS "id: MessageId", m.channel_id AS "channel_id: ChannelId", m.seq, m.revision,
                       m.user_id AS "user_id: UserId", m.client_id, m.parent_id AS "parent_id: MessageId",
                       m.message_type, m.content, m.metadata AS "metadata: Json<Metadata>",
+                      m.attachments AS "attachments: Json<Vec<Attachment>>",
                       m.mentions AS "mentions: Vec<UserId>", m.created_at, m.updated_at, m.edited_at, m.deleted_at,
                       (SELECT coalesce(jsonb_agg(r ORDER BY r.since, r.emoji), '[]') FROM (
                           SELECT emoji, min(created_at) AS since,
@@ -48,6 +49,7 @@ struct Row {
     message_type: String,
     content: String,
     metadata: Json<Metadata>,
+    attachments: Json<Vec<Attachment>>,
     mentions: Vec<UserId>,
     reactions: Json<Vec<Reaction>>,
     created_at: Timestamp,
@@ -71,6 +73,7 @@ impl TryFrom<Row> for Message {
             message_type: MessageType::from_column(&row.message_type)?,
             content: row.content,
             metadata: row.metadata.0,
+            attachments: row.attachments.0,
             mentions: row.mentions,
             reactions: row.reactions.0,
             created_at: row.created_at,

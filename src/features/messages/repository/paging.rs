@@ -8,7 +8,7 @@ use sqlx::types::Json;
 
 use super::{messages, shown};
 use crate::domain::ids::{ChannelId, MessageId, UserId};
-use crate::features::messages::model::{Message, Metadata, Reaction};
+use crate::features::messages::model::{Attachment, Message, Metadata, Reaction};
 
 /// Between which places to read, both excluded.
 #[derive(Clone, Copy, Debug)]

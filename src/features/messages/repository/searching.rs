@@ -5,7 +5,7 @@ use sqlx::types::Json;
 
 use super::{messages, shown};
 use crate::domain::ids::{ChannelId, MessageId, UserId};
-use crate::features::messages::model::{Message, Metadata, Reaction, Search};
+use crate::features::messages::model::{Attachment, Message, Metadata, Reaction, Search};
 
 /// What one search may cost.
 #[derive(Clone, Copy, Debug)]

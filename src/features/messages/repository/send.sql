@@ -2,7 +2,8 @@
 -- whoever else writes there waits for the commit, and nobody for a round trip.
 --
 -- $1 id, $2 conversation, $3 author, $4 what the author calls it, $5 a message of its thread, $6 type, $7 content,
--- $8 metadata, $9 names that it mentions, $10 now, $11..$13 kind, privacy and role with which one may write.
+-- $8 metadata, $9 names that it mentions, $10 now, $11..$13 kind, privacy and role with which one may write,
+-- $14 files to attach.
 WITH access AS MATERIALIZED (
     SELECT kind, is_private, role FROM lock_channel_access($2::uuid, $3::uuid)
 ),
@@ -15,10 +16,19 @@ mentioned AS (
     FROM users AS u JOIN channel_members AS m ON m.channel_id = $2 AND m.user_id = u.id
     WHERE lower(u.username) = ANY($9::text[])
 ),
+attachable AS MATERIALIZED (
+    -- Locked: of two messages that want a file at the same moment, one gets it.
+    SELECT id, jsonb_build_object('id', id, 'name', name, 'contentType', content_type, 'size', bytes) AS file
+    FROM uploads
+    WHERE id = ANY($14::uuid[]) AND user_id = $3 AND message_id IS NULL AND sha256 IS NOT NULL
+      AND doomed_at IS NULL AND expires_at > $10
+    ORDER BY id FOR NO KEY UPDATE
+),
 decided AS MATERIALIZED (
     SELECT (SELECT id FROM messages WHERE user_id = $3 AND channel_id = $2 AND client_id = $4::text) AS sent_before,
            (SELECT id FROM thread) AS thread_id,
-           (SELECT users FROM mentioned) AS mentions
+           (SELECT users FROM mentioned) AS mentions,
+           (SELECT count(*) FROM attachable) = cardinality($14) AS has_uploads
     FROM access
     WHERE (kind, is_private, role) IN (SELECT * FROM unnest($11::text[], $12::boolean[], $13::text[]))
 ),
@@ -26,17 +36,23 @@ placed AS (
     UPDATE channels AS c
     SET last_seq = c.last_seq + 1, last_revision = c.last_revision + 1, message_count = c.message_count + 1
     FROM decided AS d
-    WHERE c.id = $2 AND d.sent_before IS NULL AND ($5::uuid IS NULL OR d.thread_id IS NOT NULL)
+    WHERE c.id = $2 AND d.sent_before IS NULL AND d.has_uploads AND ($5::uuid IS NULL OR d.thread_id IS NOT NULL)
     RETURNING c.last_seq, c.last_revision, d.thread_id, d.mentions
 ),
 written AS (
     INSERT INTO messages (id, channel_id, seq, revision, user_id, client_id, parent_id, message_type, content,
-                          metadata, mentions, created_at, updated_at)
+                          metadata, mentions, created_at, updated_at, attachments)
     SELECT $1::uuid, $2, p.last_seq, p.last_revision, $3, $4, p.thread_id, $6::text, $7::text, $8::jsonb, p.mentions,
-           $10::timestamptz, $10
+           $10::timestamptz, $10,
+           (SELECT coalesce(jsonb_agg(file ORDER BY array_position($14, id)), '[]') FROM attachable)
     FROM placed AS p
-    RETURNING seq, revision, parent_id, mentions
+    RETURNING seq, revision, parent_id, mentions, attachments
+),
+attached AS (
+    -- Over from now on, if the message goes.
+    UPDATE uploads AS u SET message_id = $1, expires_at = $10 FROM written, attachable AS a WHERE u.id = a.id
 )
-SELECT d.sent_before AS "sent_before?: MessageId", w.seq AS "seq?", w.revision AS "revision?",
+SELECT d.sent_before AS "sent_before?: MessageId", d.has_uploads AS "has_uploads!",
+       w.attachments AS "attachments?: Json<Vec<Attachment>>", w.seq AS "seq?", w.revision AS "revision?",
        w.parent_id AS "parent_id?: MessageId", w.mentions AS "mentions?: Vec<UserId>"
 FROM decided AS d LEFT JOIN written AS w ON true

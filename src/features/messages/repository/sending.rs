@@ -4,12 +4,13 @@ use std::sync::LazyLock;
 
 use sqlx::PgExecutor;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use crate::db;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{MessageId, UserId};
 use crate::features::channels::{Access, Kind, Operation, Role};
-use crate::features::messages::model::{Draft, Message};
+use crate::features::messages::model::{Attachment, Draft, Message};
 
 /// With which kind, privacy and role one may write, as [`Access`] decides it: the statement compares what it reads
 /// under its lock, so that deciding takes no round trip of its own.
@@ -47,6 +48,8 @@ pub enum Outcome {
     Known(MessageId),
     /// There is no such message to reply to, or it was deleted.
     NoThread,
+    /// The author has no such file that could be attached.
+    NoUpload,
     /// There is no such conversation, or the author may not write there.
     Refused,
 }
@@ -60,6 +63,7 @@ pub async fn send(
     now: Timestamp,
 ) -> Result<Outcome, sqlx::Error> {
     let id = MessageId::generate();
+    let uploads: Vec<Uuid> = draft.attachments.iter().map(|upload| upload.0).collect();
     let row = sqlx::query_file!(
         "src/features/messages/repository/send.sql",
         id.0,
@@ -75,12 +79,16 @@ pub async fn send(
         &WRITERS.kinds,
         &WRITERS.private,
         &WRITERS.roles,
+        &uploads,
     )
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(Outcome::Refused) };
     if let Some(known) = row.sent_before {
         return Ok(Outcome::Known(known));
+    }
+    if !row.has_uploads {
+        return Ok(Outcome::NoUpload);
     }
     let (Some(seq), Some(revision)) = (row.seq, row.revision) else { return Ok(Outcome::NoThread) };
     Ok(Outcome::Written(Box::new(Message {
@@ -94,6 +102,7 @@ pub async fn send(
         message_type: draft.message_type,
         content: draft.content.clone(),
         metadata: draft.metadata.clone(),
+        attachments: row.attachments.map_or_else(Vec::new, |attachments| attachments.0),
         mentions: row.mentions.unwrap_or_default(),
         reactions: Vec::new(),
         created_at: now,

@@ -25,7 +25,7 @@ use crate::features::messages::views::MessageView;
         (status = 201, body = MessageView),
         (status = 400, description = "bad_parameter, malformed_body", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "forbidden: not a member", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "not_found: no such conversation, or no message to reply to", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "not_found: no such conversation, or no message to reply to; unknown_upload", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "key_reused: another message was sent with this key", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )

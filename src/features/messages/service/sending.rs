@@ -27,6 +27,7 @@ impl Service {
                     return Ok(Sent::Now(*message));
                 }
                 Ok(Outcome::Known(message)) => return self.sent_before(message, draft).await,
+                Ok(Outcome::NoUpload) => return Err(MessagesError::UnknownUpload),
                 Ok(Outcome::NoThread) => return Err(MessagesError::NotFound),
                 // Says why; if there is no reason any more, it is tried again.
                 Ok(Outcome::Refused) => self.permit(author, draft.channel, Operation::Send).await?,
@@ -50,5 +51,8 @@ impl Service {
 /// Whether the draft cannot be what the message was written from. What was changed since, nobody knows any more.
 fn is_another(message: &Message, draft: &Draft) -> bool {
     let is_unchanged = message.edited_at.is_none() && message.deleted_at.is_none();
-    is_unchanged && (message.content != draft.content || message.message_type != draft.message_type)
+    let is_same = message.content == draft.content
+        && message.message_type == draft.message_type
+        && message.attachments.iter().map(|attachment| attachment.id).eq(draft.attachments.iter().copied());
+    is_unchanged && !is_same
 }

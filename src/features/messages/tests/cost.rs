@@ -93,6 +93,7 @@ async fn a_hundred_thousand_messages_cost_no_more_than_a_few() {
     let steps = async |conn: &mut PgConnection| history::after(conn, channel, MESSAGES / 2, 100).await;
     assert_eq!(costs.bound("what was missed", (110, 120), steps).await.len(), 100);
     let draft = Draft {
+        attachments: Vec::new(),
         channel,
         content: "one more".into(),
         message_type: MessageType::Text,

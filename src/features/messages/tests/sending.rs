@@ -24,7 +24,7 @@ async fn a_message_is_answered_shown_and_told_as_documented() {
     let expected = json!({
         "id": answer.body["id"], "channelId": channel, "seq": 1, "userId": ann, "content": "Hello",
         "messageType": "image", "metadata": {"width": [1, {"a": null}]}, "parentId": null, "isEdited": false,
-        "isDeleted": false, "createdAt": now, "updatedAt": now, "mentions": [], "reactions": [],
+        "isDeleted": false, "createdAt": now, "updatedAt": now, "mentions": [], "reactions": [], "attachments": [],
     });
     assert_eq!(answer.body, expected);
     assert_eq!(world.get(ann, &path(&answer.body)).await.body, expected);

@@ -1,0 +1,111 @@
+//! What every store of blobs does, shown on each that needs no server; `tests/it/uploads.rs` asks one that speaks S3.
+
+use futures_util::TryStreamExt as _;
+use uuid::Uuid;
+
+use super::writing::PART_BYTES;
+use super::{BlobError, Blobs, Location, S3Config};
+
+fn s3() -> S3Config {
+    S3Config {
+        endpoint: None,
+        region: "eu-west-1".to_owned(),
+        access_key_id: None,
+        secret_access_key: None,
+        allow_insecure_endpoint: false,
+    }
+}
+
+/// All of it, or a part.
+async fn read(blobs: &Blobs, key: Uuid, bytes: std::ops::Range<usize>) -> Result<Vec<u8>, BlobError> {
+    let pieces: Vec<_> = blobs.read(key, bytes.start as u64..bytes.end as u64).await?.try_collect().await?;
+    Ok(pieces.concat())
+}
+
+/// Bytes by which one sees where they come from.
+fn sample(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]).collect()
+}
+
+async fn keeps_what_is_written(blobs: &Blobs) {
+    for length in [1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 7] {
+        let (key, whole) = (Uuid::now_v7(), sample(length));
+        let mut writing = blobs.begin(key);
+        for chunk in whole.chunks(100_003) {
+            writing.write(chunk).await.unwrap();
+            assert!(
+                matches!(read(blobs, key, 0..1).await, Err(BlobError::Missing)),
+                "seen before it is whole"
+            );
+        }
+        writing.finish().await.unwrap();
+
+        assert!(read(blobs, key, 0..length).await.unwrap() == whole, "{length}");
+        let part = length / 3..length.div_ceil(2);
+        assert!(read(blobs, key, part.clone()).await.unwrap() == whole[part], "{length}");
+
+        for _again in 0..2 {
+            blobs.remove(key).await.unwrap();
+            assert!(matches!(read(blobs, key, 0..1).await, Err(BlobError::Missing)));
+        }
+    }
+}
+
+async fn leaves_nothing_of_what_is_given_up(blobs: &Blobs) {
+    for length in [10, PART_BYTES + 1] {
+        let key = Uuid::now_v7();
+        let mut writing = blobs.begin(key);
+        writing.write(&sample(length)).await.unwrap();
+        writing.give_up().await.unwrap();
+        assert!(matches!(read(blobs, key, 0..1).await, Err(BlobError::Missing)));
+    }
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    let blobs = Blobs::in_memory();
+    keeps_what_is_written(&blobs).await;
+    leaves_nothing_of_what_is_given_up(&blobs).await;
+}
+
+fn files(directory: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
+}
+
+#[tokio::test]
+async fn a_directory_keeps_the_contract_and_holds_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", directory.path().display());
+    let blobs = Blobs::open(&url, &s3()).unwrap();
+    keeps_what_is_written(&blobs).await;
+    leaves_nothing_of_what_is_given_up(&blobs).await;
+    assert_eq!(files(directory.path()), 0);
+
+    // A node that dies leaves what it had begun.
+    let key = Uuid::now_v7();
+    let mut writing = blobs.begin(key);
+    writing.write(&sample(PART_BYTES + 1)).await.unwrap();
+    std::mem::forget(writing);
+    assert_eq!(files(directory.path()), 1);
+    blobs.remove(key).await.unwrap();
+    assert_eq!(files(directory.path()), 0);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_none_is_refused_at_the_start_and_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("uploads");
+    let url = format!("file://{}", path.display());
+    let refusal = Blobs::open(&url, &s3()).err().unwrap().to_string();
+    assert!(refusal.contains("is no directory"), "{refusal}");
+
+    std::fs::create_dir(&path).unwrap();
+    let blobs = Blobs::open(&url, &s3()).unwrap();
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::write(&path, b"not a directory").unwrap();
+    let mut writing = blobs.begin(Uuid::now_v7());
+    writing.write(b"a").await.unwrap();
+    assert!(matches!(writing.finish().await, Err(BlobError::Unavailable(_))));
+    assert!(matches!(Location::parse(&url), Ok(Location::Directory(_))));
+}

@@ -1,0 +1,162 @@
+//! Keeps what files hold, in a directory that all nodes share or in an S3-compatible store, by the crate `object_store`.
+//!
+//! A blob is there as a whole or not at all, is never changed, and is named by whoever keeps a record of it: record
+//! first, blob second, and the other way round when both go. So no blob is ever without a record that leads to it.
+
+use std::future::Future;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+mod config;
+#[cfg(test)]
+mod contract;
+mod writing;
+
+pub use config::{Location, S3Config};
+pub use writing::Writing;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long one operation may take: writing a part, beginning to read, removing.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why not, by what the caller does about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    #[error("there is no such blob")]
+    Missing,
+    /// Nothing is known of what became of it, and the same call may succeed later.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+}
+
+impl From<object_store::Error> for BlobError {
+    fn from(error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { .. } => Self::Missing,
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// A part of a blob, piece by piece.
+pub type Content = BoxStream<'static, Result<Bytes, BlobError>>;
+
+#[derive(Clone)]
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// Where the store is a directory: the place to look for what a node that died left behind.
+    directory: Option<PathBuf>,
+}
+
+impl Blobs {
+    /// Opens the store at this URL. Of a directory it is known afterwards that it can be written.
+    ///
+    /// # Errors
+    /// One sentence: what is wrong with the URL, the settings or the directory.
+    pub fn open(location: &str, s3: &S3Config) -> anyhow::Result<Self> {
+        match Location::parse(location)? {
+            Location::Directory(path) => Self::in_directory(path),
+            Location::S3 { bucket, prefix } => {
+                let prefix = Path::parse(&prefix).context("the prefix is none that S3 takes")?;
+                Ok(Self { store: Arc::new(s3.open(&bucket)?), prefix, directory: None })
+            }
+        }
+    }
+
+    fn in_directory(path: PathBuf) -> anyhow::Result<Self> {
+        let shown = path.display().to_string();
+        ensure!(path.is_dir(), "{shown} is no directory; make it, on a disk that all nodes share");
+        try_to_write(&path).with_context(|| format!("{shown} cannot be written"))?;
+        // What a row promises must be there after a power failure.
+        let store = LocalFileSystem::new_with_prefix(&path).context(shown)?.with_fsync(true);
+        Ok(Self { store: Arc::new(store), prefix: Path::default(), directory: Some(path) })
+    }
+
+    /// In memory, for tests.
+    #[cfg(test)]
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let store = Arc::new(object_store::memory::InMemory::new());
+        Self { store, prefix: Path::default(), directory: None }
+    }
+
+    /// A new blob, that nobody sees before it is finished.
+    #[must_use]
+    pub fn begin(&self, key: Uuid) -> Writing {
+        Writing::new(Arc::clone(&self.store), self.path(key))
+    }
+
+    /// These bytes of a blob.
+    ///
+    /// # Errors
+    /// When there is no such blob, or the store does not answer; also later, in the midst of it.
+    pub async fn read(&self, key: Uuid, bytes: Range<u64>) -> Result<Content, BlobError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(bytes)), ..GetOptions::default() };
+        let path = self.path(key);
+        let found = timed("read", self.store.get_opts(&path, options)).await?;
+        Ok(found.into_stream().map(|piece| piece.map_err(BlobError::from)).boxed())
+    }
+
+    /// Removes a blob, and what a node that died left of one that was not finished. Again, it does nothing.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn remove(&self, key: Uuid) -> Result<(), BlobError> {
+        let path = self.path(key);
+        match timed("remove", self.store.delete(&path)).await {
+            Ok(()) | Err(BlobError::Missing) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(directory) = &self.directory else { return Ok(()) };
+        // As `object_store` calls what is not finished; its own readers never see it.
+        match tokio::fs::remove_file(directory.join(format!("{path}#1"))).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(BlobError::Unavailable(error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of an id is random: no folder takes them all.
+    fn path(&self, key: Uuid) -> Path {
+        let key = key.to_string();
+        self.prefix.clone().join(&key[key.len() - 2..]).join(key)
+    }
+}
+
+fn try_to_write(directory: &std::path::Path) -> std::io::Result<()> {
+    let probe = directory.join(format!(".probe-{}", Uuid::new_v4()));
+    std::fs::write(&probe, b"")?;
+    std::fs::remove_file(probe)
+}
+
+/// Waits for the store, but not for ever, and counts how that went.
+async fn timed<T>(
+    operation: &'static str,
+    work: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, BlobError> {
+    let started = Instant::now();
+    let result = match timeout(OPERATION_TIMEOUT, work).await {
+        Ok(result) => result.map_err(BlobError::from),
+        Err(_) => Err(BlobError::Unavailable(format!("{operation} took too long"))),
+    };
+    metrics::histogram!("fanlight_blob_store_duration_seconds", "operation" => operation)
+        .record(started.elapsed());
+    if matches!(result, Err(BlobError::Unavailable(_))) {
+        metrics::counter!("fanlight_blob_store_failures_total", "operation" => operation).increment(1);
+    }
+    result
+}
