@@ -32,6 +32,8 @@ export class FanlightError extends Error {
 
 export class Commands {
   #say;
+  #late;
+  #timeoutMs;
   #perMs;
   #burst;
   #allowance;
@@ -45,11 +47,13 @@ export class Commands {
 
   /**
    * @param {object} limits those of the server's `WELCOME`
-   * @param {(command: object) => void} say writes to the socket
+   * @param {object} parts `say(command)` writes to the socket; `late()` is called when an answer takes longer than `timeoutMs`
    */
-  constructor(limits, say) {
+  constructor(limits, { say, late, timeoutMs }) {
     const { messagesPerSecond, messagesBurst } = { ...LIMITS, ...limits };
     this.#say = say;
+    this.#late = late;
+    this.#timeoutMs = timeoutMs;
     this.#perMs = (messagesPerSecond * SHARE) / 1_000;
     this.#burst = this.#allowance = Math.max(1, messagesBurst * SHARE);
   }
@@ -77,6 +81,7 @@ export class Commands {
   arrived(frame) {
     const asked = this.#asked.get(frame.ref);
     if (asked === undefined) return 'unasked';
+    clearTimeout(asked.timer);
     this.#unanswered -= 1;
     this.#sayNext();
     if (asked.isInOrder) return 'later';
@@ -94,6 +99,7 @@ export class Commands {
   end() {
     this.#isEnded = true;
     clearTimeout(this.#timer);
+    for (const { timer } of this.#asked.values()) clearTimeout(timer);
   }
 
   #sayNext() {
@@ -106,6 +112,7 @@ export class Commands {
       }
       this.#allowance -= 1;
       const { command, asked } = this.#waiting.shift();
+      asked.timer = setTimeout(this.#late, this.#timeoutMs);
       this.#asked.set(command.ref, asked);
       this.#unanswered += 1;
       this.#say(command);

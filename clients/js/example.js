@@ -1,11 +1,13 @@
-// Ben's phone, in a terminal: follows his events beside `./run`, through kills and restarts of nodes. Ctrl-C ends it.
+// Ben's phone, in a terminal: follows his events and his channel beside `./run`, through kills and restarts of nodes. What
+// is typed is written in the channel. Ctrl-C ends it.
 //
 //     node clients/js/example.js /tmp/fanlight-0/dev/dev.json      ("state" in what ./run prints)
 
 import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { connect } from './index.js';
 
-const { http, users } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const { http, users, channel } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const ben = users[1];
 
 const client = connect({ url: `${http}/ws`, token: ben.accessToken, deviceId: 'terminal' });
@@ -21,4 +23,16 @@ client.on('resync', async () => {
   console.log('I missed too much; the state is', await answer.json());
 });
 
-process.once('SIGINT', () => client.close());
+const room = client.join(channel.id);
+room.on('resync', async (_, { signal }) => {
+  const { value: newest } = await room.pages({ limit: 10, signal }).next();
+  for (const { seq, content } of newest) console.log(`${channel.name} ${seq}: ${content}`);
+});
+room.on('MESSAGE_CREATED', ({ seq, content }) => console.log(`${channel.name} ${seq}: ${content}`));
+const keyboard = createInterface({ input: process.stdin });
+keyboard.on('line', (line) => room.send(line).catch((error) => console.error(error.message)));
+
+process.once('SIGINT', () => {
+  keyboard.close();
+  client.close();
+});

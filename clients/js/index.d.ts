@@ -59,6 +59,8 @@ export interface Options {
   tokenTimeoutMs?: number;
   /** How long the server has to answer a question after a heartbeat of silence. Default 10 s. */
   pongTimeoutMs?: number;
+  /** How long the server has to answer a command. Default 60 s. */
+  answerTimeoutMs?: number;
   /** How long before the end of a token it is renewed. Default 60 s. */
   renewBeforeMs?: number;
   /** Messages of one room that may wait to be sent. Default 100. */

@@ -28,6 +28,7 @@ const DEFAULTS = {
   connectTimeoutMs: 15_000,
   tokenTimeoutMs: 15_000,
   pongTimeoutMs: 10_000,
+  answerTimeoutMs: 60_000,
   sendQueueMax: 100,
   sendTimeoutMs: 120_000,
   renewBeforeMs: 60_000,
@@ -124,6 +125,8 @@ class Client {
   /** Ends the connection; resolves when what is being handled is finished. */
   close() {
     this.#isClosing = true;
+    // First: what is being handled may wait for what it sends.
+    this.#rooms.stop();
     this.#session?.give({ code: 1000, reason: '' });
     this.#wake();
     return this.#running;

@@ -145,7 +145,11 @@ export class Session {
     this.#cancel('welcome');
     this.welcomedAt = performance.now();
     if (frame.heartbeatMs > 0) this.#heartbeatMs = Math.min(frame.heartbeatMs, TIMER_MS_MAX);
-    this.#commands = new Commands(frame.limits, (command) => this.#send(command));
+    this.#commands = new Commands(frame.limits, {
+      say: (command) => this.#send(command),
+      late: () => this.give(ENDS.lost),
+      timeoutMs: this.#options.answerTimeoutMs,
+    });
     // Commands are read when everything that was missed has been written: its answer comes after all of that.
     this.#send({ type: 'PING', ref: 'replayed' });
     this.#hooks.welcome(frame, this.#commands);

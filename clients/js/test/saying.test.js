@@ -48,6 +48,29 @@ test('a handler may wait for the answer to what it says', async (t) => {
   assert.equal((await answered).seq, 2);
 });
 
+test('a client that is closed does not wait for a handler that waits for an answer', async (t) => {
+  const { server, client } = start(t);
+  const room = client.join(ROOM, { revision: 0 });
+  room.on('MESSAGE_CREATED', () => room.send('never answered'));
+  const socket = await server.next();
+  socket.welcome();
+  await socket.ok('SUBSCRIBE', { seq: 0, revision: 0 });
+  socket.say({ type: 'MESSAGE_CREATED', channelId: ROOM, seq: 1, revision: 1 });
+  await socket.asked('SEND');
+  await client.close();
+});
+
+test('a server that does not answer is left', async (t) => {
+  const { server, client, states } = start(t, { answerTimeoutMs: 10 });
+  const sent = client.join(ROOM).send('hello');
+  (await server.next()).welcome();
+  const socket = await server.next();
+  socket.welcome();
+  await socket.ok('SEND', { messageId: 'm1', seq: 1 });
+  assert.equal((await sent).seq, 1);
+  assert.equal(states.find(({ state }) => state === 'waiting').code, 4002);
+});
+
 test('a refused message is given back with the code, and one that may pass is said again', async (t) => {
   const { server, client } = start(t);
   const room = client.join(ROOM);
