@@ -27,7 +27,7 @@ use crate::edge::auth::{AllowedOrigins, Authenticator};
 use crate::edge::http::PeerAddress;
 use crate::features::channels::tests::Followed;
 use crate::features::messages::tests::Heard;
-use crate::features::{channels, devices, linking, messages, status};
+use crate::features::{channels, devices, linking, messages, notifications, status};
 use crate::ports::throttle::{Limit, Throttle, ThrottleError, Verdict};
 
 pub struct World {
@@ -53,6 +53,7 @@ pub struct Sections {
     pub devices: devices::Config,
     pub channels: channels::Config,
     pub messages: messages::Config,
+    pub notifications: notifications::Config,
 }
 
 /// What came back.
@@ -113,11 +114,18 @@ impl World {
         let heard = Heard::default();
         let messages = messages::Service::new(
             pool.clone(),
-            shared,
+            shared.clone(),
             Dispatcher::idle(),
             heard.clone(),
-            throttle,
+            throttle.clone(),
+            Arc::default(),
             config.messages.clone(),
+        );
+        let notifications = notifications::Service::new(
+            pool.clone(),
+            shared,
+            throttle,
+            config.notifications.clone(),
         );
         let (router, _) = OpenApiRouter::new()
             .merge(linking::routes(linking.clone()))
@@ -125,6 +133,7 @@ impl World {
             .merge(devices::routes(devices.clone()))
             .merge(channels::routes(channels))
             .merge(messages::routes(messages))
+            .merge(notifications::routes(notifications))
             .split_for_parts();
         let router = router
             .layer(Extension(authenticator))

@@ -12,6 +12,7 @@ pub mod devices;
 mod fixture;
 pub mod linking;
 pub mod messages;
+pub mod notifications;
 pub mod rooms;
 pub mod status;
 
@@ -19,8 +20,14 @@ pub mod status;
 #[must_use]
 pub fn openapi() -> OpenApi {
     let mut all = accounts::openapi();
-    let parts =
-        [linking::openapi(), status::openapi(), devices::openapi(), channels::openapi(), messages::openapi()];
+    let parts = [
+        linking::openapi(),
+        status::openapi(),
+        devices::openapi(),
+        channels::openapi(),
+        messages::openapi(),
+        notifications::openapi(),
+    ];
     for part in parts {
         all.merge(part);
     }
@@ -30,7 +37,8 @@ pub fn openapi() -> OpenApi {
 /// Every kind of event. A feature's list is visible only here: the compiler says which one nobody asks for.
 #[must_use]
 pub fn events() -> Vec<Described> {
-    [linking::events(), status::events(), channels::events(), messages::events()].concat()
+    [linking::events(), status::events(), channels::events(), messages::events(), notifications::events()]
+        .concat()
 }
 
 /// Everything that rooms are told.

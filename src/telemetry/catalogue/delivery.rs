@@ -14,6 +14,9 @@ pub(super) const KINDS: &[&str] = &[
     "INVITED",
     "MEMBER_REMOVED",
     "SELF_READ_MARKER",
+    "MENTIONED",
+    "DIRECT_MESSAGE",
+    "CHANNEL_ACTIVITY",
 ];
 
 metrics! {

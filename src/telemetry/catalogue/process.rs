@@ -30,6 +30,8 @@ const TASKS: &[&str] = &[
     "devices.stale",
     "channels.purge",
     "messages.prune",
+    "notifications.telling",
+    "notifications.backlog",
     "redis.follow",
     "systemd.watchdog",
     "http.public",

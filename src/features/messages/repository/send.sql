@@ -36,7 +36,16 @@ written AS (
            $10::timestamptz, $10
     FROM placed AS p
     RETURNING seq, revision, parent_id, mentions
+),
+noticed AS (
+    -- If it may concern somebody who is elsewhere: one row, however many they are (`features::notifications`).
+    INSERT INTO message_notices (message_id, mentioned, is_new, noticed_at)
+    SELECT $1, array_remove(w.mentions, $3), true, $10 FROM written AS w, access AS a
+    WHERE a.kind = 'direct' OR array_remove(w.mentions, $3) <> '{}'
+       OR EXISTS (SELECT FROM channel_listeners WHERE channel_id = $2 AND user_id <> $3)
+    RETURNING id
 )
 SELECT d.sent_before AS "sent_before?: MessageId", w.seq AS "seq?", w.revision AS "revision?",
-       w.parent_id AS "parent_id?: MessageId", w.mentions AS "mentions?: Vec<UserId>"
+       w.parent_id AS "parent_id?: MessageId", w.mentions AS "mentions?: Vec<UserId>",
+       EXISTS (SELECT FROM noticed) AS "is_noticed!"
 FROM decided AS d LEFT JOIN written AS w ON true
