@@ -39,6 +39,8 @@ pub enum Reason {
     Ack,
     /// A client came back with a `since` beyond it.
     Resumed,
+    /// The user has seen what it tells of.
+    Seen,
     /// Every registered device has confirmed it, where every one counts.
     EveryDevice,
     /// Where every device counts: one has confirmed it, the others not before its life ended.
@@ -64,10 +66,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Pong,
         Self::Ack,
         Self::Resumed,
+        Self::Seen,
         Self::EveryDevice,
         Self::SomeDevice,
         Self::Accepted,
@@ -85,9 +88,12 @@ impl Reason {
     #[must_use]
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::Pong | Self::Ack | Self::Resumed | Self::EveryDevice | Self::SomeDevice => {
-                Outcome::Delivered
-            }
+            Self::Pong
+            | Self::Ack
+            | Self::Resumed
+            | Self::Seen
+            | Self::EveryDevice
+            | Self::SomeDevice => Outcome::Delivered,
             Self::Accepted | Self::Coalesced => Outcome::Pushed,
             Self::Silent
             | Self::NoDevice
@@ -105,6 +111,7 @@ impl Reason {
             Self::Pong => "pong",
             Self::Ack => "ack",
             Self::Resumed => "resumed",
+            Self::Seen => "seen",
             Self::EveryDevice => "every_device",
             Self::SomeDevice => "some_device",
             Self::Accepted => "accepted",

@@ -121,12 +121,8 @@ impl World {
             Arc::default(),
             config.messages.clone(),
         );
-        let notifications = notifications::Service::new(
-            pool.clone(),
-            shared,
-            throttle,
-            config.notifications.clone(),
-        );
+        let notifications =
+            notifications::Service::new(pool.clone(), shared, throttle, config.notifications.clone());
         let (router, _) = OpenApiRouter::new()
             .merge(linking::routes(linking.clone()))
             .merge(status::routes(status.clone()))

@@ -126,9 +126,16 @@ pub struct Case {
 pub enum Decision {
     Tell(Cause),
     /// Looked at again then.
-    Wait { cause: Cause, reason: Reason, until: Timestamp },
+    Wait {
+        cause: Cause,
+        reason: Reason,
+        until: Timestamp,
+    },
     /// Nothing is told, for this reason.
-    End { cause: Cause, reason: Reason },
+    End {
+        cause: Cause,
+        reason: Reason,
+    },
 }
 
 impl Case {

@@ -210,7 +210,15 @@ impl Telling<'_> {
         match self.cause {
             Cause::Direct => NewEvent::new(
                 receiver,
-                &DirectMessage { channel_id, message_id, message_seq, user_id, unread_count, timestamp, author_name },
+                &DirectMessage {
+                    channel_id,
+                    message_id,
+                    message_seq,
+                    user_id,
+                    unread_count,
+                    timestamp,
+                    author_name,
+                },
             ),
             Cause::Mention => NewEvent::new(
                 receiver,

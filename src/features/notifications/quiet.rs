@@ -52,11 +52,7 @@ mod tests {
     use super::*;
 
     fn hours(from: &str, until: &str, zone: &str) -> QuietHours {
-        QuietHours {
-            from: from.parse().unwrap(),
-            until: until.parse().unwrap(),
-            zone: zone.parse().unwrap(),
-        }
+        QuietHours { from: from.parse().unwrap(), until: until.parse().unwrap(), zone: zone.parse().unwrap() }
     }
 
     /// When it ends, as the clock of the zone of the answer shows it.
@@ -111,14 +107,14 @@ mod tests {
 
     #[test]
     fn it_ends_whatever_the_zone_does() {
-        // Every zone, over its transitions of a year: an end that is not later would be looked at again and again.
+        // Every zone, in the weeks in which Samoa left out a day: an end that is not later would be looked at again and again.
         for zone in chrono_tz::TZ_VARIANTS {
             let night = QuietHours { zone, ..hours("22:00:00", "07:00:00", "UTC") };
             let begin: Timestamp = "2011-12-20T00:00:00Z".parse().unwrap();
             for step in 0..24 * 20 {
                 let now = begin + TimeDelta::hours(step);
                 if let Some(end) = night.end(now) {
-                    assert!(end > now && night.end(end).is_none(), "{zone} {now} {end}");
+                    assert!(end > now && end - now <= TimeDelta::hours(11), "{zone} {now} {end}");
                 }
             }
         }

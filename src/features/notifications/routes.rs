@@ -29,10 +29,11 @@ pub fn openapi() -> OpenApi {
 }
 
 fn all() -> OpenApiRouter<Arc<Service>> {
-    OpenApiRouter::new()
-        .routes(routes!(show, change))
-        .routes(routes!(list_channels))
-        .routes(routes!(show_channel, set_channel, reset_channel))
+    OpenApiRouter::new().routes(routes!(show, change)).routes(routes!(list_channels)).routes(routes!(
+        show_channel,
+        set_channel,
+        reset_channel
+    ))
 }
 
 /// What I want to be told of while I am elsewhere.
@@ -42,10 +43,7 @@ fn all() -> OpenApiRouter<Arc<Service>> {
         (status = 200, body = PreferencesView),
     )
 )]
-async fn show(
-    State(service): State<Arc<Service>>,
-    caller: Caller,
-) -> Result<Json<PreferencesView>, Problem> {
+async fn show(State(service): State<Arc<Service>>, caller: Caller) -> Result<Json<PreferencesView>, Problem> {
     Ok(Json(service.general(caller.user).await?.into()))
 }
 

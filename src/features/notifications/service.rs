@@ -31,11 +31,7 @@ impl Service {
     }
 
     /// Changes what the user wants everywhere. What waits is decided anew.
-    pub async fn change(
-        &self,
-        user: UserId,
-        change: GeneralChange,
-    ) -> Result<General, NotificationsError> {
+    pub async fn change(&self, user: UserId, change: GeneralChange) -> Result<General, NotificationsError> {
         let mut tx = self.begin(user).await?;
         let before = preferences::of(&mut *tx, user).await?;
         let after = change.of(before);
@@ -58,8 +54,7 @@ impl Service {
         after: Option<ChannelId>,
         limit: u32,
     ) -> Result<(Vec<SpecialOf>, bool), NotificationsError> {
-        let mut found =
-            preferences::special(&self.pool, user, None, after, paging::one_more(limit)).await?;
+        let mut found = preferences::special(&self.pool, user, None, after, paging::one_more(limit)).await?;
         let has_more = paging::cut(&mut found, limit);
         Ok((found, has_more))
     }
@@ -106,11 +101,7 @@ impl Service {
 }
 
 /// Members only.
-async fn permit(
-    conn: &mut PgConnection,
-    user: UserId,
-    channel: ChannelId,
-) -> Result<(), NotificationsError> {
+async fn permit(conn: &mut PgConnection, user: UserId, channel: ChannelId) -> Result<(), NotificationsError> {
     let access = access(conn, user, channel).await?.ok_or(NotificationsError::NotFound)?;
     Ok(access.allows(Operation::Read)?)
 }

@@ -41,12 +41,32 @@ pub struct Teller {
     pub config: Config,
 }
 
-/// A decision that is written down; counted after the commit.
-struct Decided {
-    cause: Cause,
-    reason: Reason,
+/// A decision that is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    pub place: Place,
+    pub cause: Cause,
+    pub reason: Reason,
     /// From the message to the event, if nothing held it up.
     took: Option<Duration>,
+}
+
+/// What came of one look at what is due.
+#[derive(Default)]
+pub struct Round {
+    pub decided: Vec<Decided>,
+    /// It was as much as one look takes on: there may be more.
+    pub is_full: bool,
+}
+
+impl Decided {
+    fn count(&self) {
+        count(self.cause.as_str(), self.reason);
+        if let Some(took) = self.took {
+            metrics::histogram!("fanlight_notification_duration_seconds", "cause" => self.cause.as_str())
+                .record(took);
+        }
+    }
 }
 
 impl Teller {
@@ -58,16 +78,16 @@ impl Teller {
         noting::note(&self.pool, self.clock.now(), &self.config).await
     }
 
-    /// Decides some of what is due. Returns whether there may be more.
+    /// Decides some of what is due.
     ///
     /// # Errors
     /// When Postgres does not answer; then nothing was decided.
-    pub async fn tell(&self) -> Result<bool, sqlx::Error> {
+    pub async fn tell(&self) -> Result<Round, sqlx::Error> {
         let now = self.clock.now();
         let limit = i64::from(self.config.decisions_batch_max);
         let due = deciding::due(&self.pool, now, limit).await?;
         if due.is_empty() {
-            return Ok(false);
+            return Ok(Round::default());
         }
         // Before anything is locked: nobody waits for Redis with a lock in hand.
         let viewing = self.viewing(&due).await;
@@ -75,7 +95,7 @@ impl Teller {
         let mut tx = self.pool.begin().await?;
         let taken = deciding::lock(&mut tx, &due, now).await?;
         if taken.is_empty() {
-            return Ok(false);
+            return Ok(Round::default());
         }
         let pending = deciding::read(&mut tx, &taken, |place| viewing.contains(place)).await?;
         let (decided, committed) = self.decide(&mut tx, &pending, now).await?;
@@ -83,14 +103,8 @@ impl Teller {
         tx.commit().await?;
 
         self.dispatcher.dispatch(committed).await;
-        for Decided { cause, reason, took } in decided {
-            count(cause.as_str(), reason);
-            if let Some(took) = took {
-                metrics::histogram!("fanlight_notification_duration_seconds", "cause" => cause.as_str())
-                    .record(took);
-            }
-        }
-        Ok(i64::try_from(due.len()).unwrap_or(i64::MAX) == limit)
+        decided.iter().for_each(Decided::count);
+        Ok(Round { decided, is_full: i64::try_from(due.len()) == Ok(limit) })
     }
 
     /// Who is looking. If that is not known, nobody: whoever is looking has a connection, so that one needless frame is
@@ -139,7 +153,7 @@ impl Teller {
             };
             let is_prompt = reason == Reason::Sent && one.waited_for.is_none();
             let took = is_prompt.then(|| (now - one.case.noticed_at).to_std().unwrap_or(Duration::ZERO));
-            decided.push(Decided { cause, reason, took });
+            decided.push(Decided { place: one.place, cause, reason, took });
         }
         deciding::delete(conn, &ended).await?;
         Ok((decided, outbox::append(conn, told).await?))
@@ -149,8 +163,8 @@ impl Teller {
     async fn turn(&self, shutdown: &Shutdown) -> Result<Duration, sqlx::Error> {
         while !shutdown.is_stopping() {
             let is_noted = within_deadline(self.note()).await?;
-            let is_told = within_deadline(self.tell()).await?;
-            if !is_noted && !is_told {
+            let round = within_deadline(self.tell()).await?;
+            if !is_noted && !round.is_full {
                 break;
             }
         }

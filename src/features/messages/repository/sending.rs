@@ -43,10 +43,7 @@ impl Writers {
 /// What became of a draft.
 pub enum Outcome {
     /// `is_noticed`: it may concern somebody who is elsewhere.
-    Written {
-        message: Box<Message>,
-        is_noticed: bool,
-    },
+    Written { message: Box<Message>, is_noticed: bool },
     /// Its author has sent it before.
     Known(MessageId),
     /// There is no such message to reply to, or it was deleted.

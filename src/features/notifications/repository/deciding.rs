@@ -15,11 +15,7 @@ use crate::features::notifications::repository::preferences::mute_of;
 pub type Place = (UserId, ChannelId);
 
 /// What is due, the oldest first.
-pub async fn due(
-    db: impl PgExecutor<'_>,
-    now: Timestamp,
-    limit: i64,
-) -> Result<Vec<Place>, sqlx::Error> {
+pub async fn due(db: impl PgExecutor<'_>, now: Timestamp, limit: i64) -> Result<Vec<Place>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT user_id AS "user: UserId", channel_id AS "channel: ChannelId"
            FROM pending_notifications WHERE due_at <= $1 ORDER BY due_at LIMIT $2"#,
@@ -112,11 +108,8 @@ struct Row {
 impl Row {
     fn general(&self) -> General {
         let default = General::default();
-        let quiet = QuietColumns {
-            from: self.quiet_from,
-            until: self.quiet_until,
-            zone: self.time_zone.clone(),
-        };
+        let quiet =
+            QuietColumns { from: self.quiet_from, until: self.quiet_until, zone: self.time_zone.clone() };
         General {
             mentions: self.wants_mentions.unwrap_or(default.mentions),
             direct: self.wants_direct.unwrap_or(default.direct),

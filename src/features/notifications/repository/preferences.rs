@@ -186,11 +186,7 @@ pub async fn listen(
 }
 
 /// Lets everything that waits for the user be decided anew; what somebody decides just now is decided already.
-pub async fn decide_anew(
-    conn: &mut PgConnection,
-    user: UserId,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
+pub async fn decide_anew(conn: &mut PgConnection, user: UserId, now: Timestamp) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE pending_notifications SET due_at = $2 WHERE (user_id, channel_id) IN (
              SELECT user_id, channel_id FROM pending_notifications
