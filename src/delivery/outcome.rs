@@ -11,7 +11,7 @@ use crate::telemetry::traces::{Span, TraceContext};
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A device confirmed it.
+    /// A device confirmed it, or the user has seen what it tells of.
     Delivered,
     /// The push service took it, or a newer one that says it all.
     Pushed,
@@ -88,12 +88,9 @@ impl Reason {
     #[must_use]
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::Pong
-            | Self::Ack
-            | Self::Resumed
-            | Self::Seen
-            | Self::EveryDevice
-            | Self::SomeDevice => Outcome::Delivered,
+            Self::Pong | Self::Ack | Self::Resumed | Self::Seen | Self::EveryDevice | Self::SomeDevice => {
+                Outcome::Delivered
+            }
             Self::Accepted | Self::Coalesced => Outcome::Pushed,
             Self::Silent
             | Self::NoDevice

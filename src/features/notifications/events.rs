@@ -7,8 +7,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::uuid;
 
+use crate::db::PgConnection;
 use crate::delivery::described;
 use crate::delivery::event::{Event, NewEvent, PushContent};
+use crate::delivery::outbox::{self, Seen};
+use crate::delivery::outcome::Settled;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ChannelId, MessageId, UserId};
 use crate::features::notifications::decision::Cause;
@@ -17,6 +20,9 @@ use crate::features::notifications::decision::Cause;
 const TTL: Duration = Duration::from_hours(72);
 /// That there was something to read yesterday is no news.
 const ACTIVITY_TTL: Duration = Duration::from_hours(24);
+
+/// In the data of a push: which message it is about.
+const MESSAGE_SEQ: &str = "messageSeq";
 
 described::events!(pub(in crate::features) fn events: Mentioned<'_>, DirectMessage<'_>, ChannelActivity<'_>);
 
@@ -173,9 +179,25 @@ fn data(
     let known = [
         ("channelId".to_owned(), channel.to_string()),
         ("messageId".to_owned(), message.to_string()),
-        ("messageSeq".to_owned(), message_seq.to_string()),
+        (MESSAGE_SEQ.to_owned(), message_seq.to_string()),
     ];
     known.into_iter().chain(actor).collect()
+}
+
+/// Settles what the user was told of messages that they have read now, so that no phone is woken for it any more: inside
+/// the transaction in which they read, before it appends.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn settle_read(
+    conn: &mut PgConnection,
+    user: UserId,
+    channel: ChannelId,
+    read_to: i64,
+) -> Result<Vec<Settled>, sqlx::Error> {
+    let collapse_keys = Cause::ALL.map(|cause| collapse_key(cause, channel));
+    let seen = Seen { user, collapse_keys: &collapse_keys, field: MESSAGE_SEQ, up_to: read_to };
+    outbox::settle_seen(conn, &seen).await
 }
 
 /// On a phone there is one notification of each cause for a conversation, the newest. That somebody was named is not

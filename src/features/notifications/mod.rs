@@ -30,6 +30,7 @@ pub use backlog::watch as watch_backlog;
 pub use config::Config;
 pub use error::NotificationsError;
 pub(super) use events::events;
+pub use events::settle_read;
 pub use invitations::Invitations;
 pub use routes::{openapi, routes};
 pub use service::Service;

@@ -36,6 +36,30 @@ async fn what_is_read_in_time_is_not_told() {
 }
 
 #[tokio::test]
+async fn what_is_read_before_it_was_delivered_wakes_no_phone() {
+    let (stage, ann, ben, channel, first) = named().await;
+    stage.run().await;
+    let other = channel_of(&stage.world, &[ann, ben]).await;
+    stage.say(ann, other, "@ben").await;
+    stage.say(ann, channel, "@ben, once more").await;
+    stage.run().await;
+
+    stage.read(ben, channel, &first).await;
+
+    let outcomes: Vec<(String, Option<String>, Option<String>)> = sqlx::query_as(
+        "SELECT push -> 'data' ->> 'channelId', outcome, reason FROM events
+         WHERE user_id = $1 AND kind = 'MENTIONED' ORDER BY push -> 'data' ->> 'messageSeq', seq",
+    )
+    .bind(ben.0)
+    .fetch_all(&stage.world.pool)
+    .await
+    .unwrap();
+    let seen = (channel.to_string(), Some("delivered".to_owned()), Some("seen".to_owned()));
+    let open = |channel: ChannelId| (channel.to_string(), None, None);
+    assert_eq!(outcomes, [seen, open(other), open(channel)]);
+}
+
+#[tokio::test]
 async fn what_was_deleted_is_not_told() {
     let (stage, ann, ben, channel, message) = named().await;
     stage.teller.note().await.unwrap();
