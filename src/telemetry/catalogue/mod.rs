@@ -112,7 +112,7 @@ const SECTIONS: [(&str, &[Metric]); 7] = [
     ("Rooms", rooms::METRICS),
     ("Push", push::METRICS),
     ("Redis and Postgres", dependencies::METRICS),
-    ("Accounts, couples, devices, channels, messages", features::METRICS),
+    ("Accounts, couples, devices, channels, messages, notifications", features::METRICS),
     ("The process", process::METRICS),
 ];
 
