@@ -27,6 +27,8 @@
 //! | `after_record` | before the event is settled |
 //! | `after_conclude` | with the event settled, and not counted |
 //! | `after_expire` | likewise |
+//! | `before_noticing` | having written a message, before anybody looks whom it concerns |
+//! | `before_notifying` | having decided who is told of it |
 
 /// Acts if the test asked for it here; compiles to nothing otherwise.
 #[macro_export]

@@ -1,7 +1,10 @@
 //! Starts the features of a node, and their jobs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
@@ -10,10 +13,13 @@ use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::membership::Membership;
 use crate::delivery::rooms::Rooms;
 use crate::domain::clock::SharedClock;
+use crate::domain::ids::{ChannelId, UserId};
 use crate::domain::tokens::KeyRing;
 use crate::edge::auth::Authenticator;
 use crate::edge::ws::Handler;
-use crate::features::{accounts, channels, devices, linking, messages, rooms, status, uploads};
+use crate::features::{
+    accounts, channels, devices, linking, messages, notifications, rooms, status, uploads,
+};
 use crate::ports::throttle::Throttle;
 use crate::shutdown::Shutdown;
 
@@ -39,7 +45,8 @@ impl Features<'_> {
         membership: &Arc<Membership>,
     ) -> anyhow::Result<(OpenApiRouter, OpenApiRouter, Vec<Arc<dyn Handler>>)> {
         let announce = super::announce(Arc::clone(&revoke), membership, self.working);
-        let messages = self.messages();
+        let noticed = Arc::new(Notify::new());
+        let messages = self.messages(Arc::clone(&noticed));
         let uploads = self.uploads()?;
         let routes = self
             .accounts(keys, announce)?
@@ -48,7 +55,8 @@ impl Features<'_> {
             .merge(self.devices())
             .merge(self.channels())
             .merge(messages::routes(Arc::clone(&messages)))
-            .merge(uploads::routes(Arc::clone(&uploads)));
+            .merge(uploads::routes(Arc::clone(&uploads)))
+            .merge(self.notifications(noticed));
         self.watch_revocations(authenticator, revoke);
         let handlers: Vec<Arc<dyn Handler>> =
             vec![self.rooms(), Arc::new(messages::Commands { service: messages })];
@@ -136,7 +144,7 @@ impl Features<'_> {
         }))
     }
 
-    fn messages(&self) -> Arc<messages::Service> {
+    fn messages(&self, noticed: Arc<Notify>) -> Arc<messages::Service> {
         let settings = &self.config.messages;
         let pruning =
             messages::run_prune_job(self.pools.background.clone(), settings.clone(), self.working.clone());
@@ -147,6 +155,7 @@ impl Features<'_> {
             self.dispatcher.clone(),
             self.rooms.clone(),
             Arc::clone(&self.throttle),
+            noticed,
             settings.clone(),
         )
     }
@@ -166,8 +175,46 @@ impl Features<'_> {
         Ok(service)
     }
 
+    fn notifications(&self, noticed: Arc<Notify>) -> OpenApiRouter {
+        let config = &self.config.notifications;
+        let teller = notifications::Teller {
+            pool: self.pools.requests.clone(),
+            clock: Arc::clone(self.clock),
+            dispatcher: self.dispatcher.clone(),
+            attention: Arc::new(NobodyLooks),
+            noticed,
+            config: config.clone(),
+        };
+        self.working.spawn("notifications.telling", teller.run(self.working.clone()));
+        let watching = notifications::watch_backlog(
+            self.pools.background.clone(),
+            Arc::clone(self.clock),
+            self.working.clone(),
+        );
+        self.working.spawn("notifications.backlog", watching);
+        notifications::routes(notifications::Service::new(
+            self.pools.requests.clone(),
+            Arc::clone(self.clock),
+            Arc::clone(&self.throttle),
+            config.clone(),
+        ))
+    }
+
     fn rooms(&self) -> Arc<dyn Handler> {
         let doorkeeper = Arc::new(channels::Doorkeeper { pool: self.pools.requests.clone() });
         rooms::start(self.rooms.clone(), doorkeeper, Arc::clone(self.clock), self.working)
+    }
+}
+
+/// As long as no client can say what it shows, nobody is known to look at anything.
+struct NobodyLooks;
+
+#[async_trait]
+impl notifications::Attention for NobodyLooks {
+    async fn viewing(
+        &self,
+        _: &[(UserId, ChannelId)],
+    ) -> Result<HashSet<(UserId, ChannelId)>, notifications::AttentionUnavailable> {
+        Ok(HashSet::new())
     }
 }

@@ -11,7 +11,7 @@ use sqlx::postgres::types::PgInterval;
 use crate::db::{EpochId, PgConnection};
 use crate::delivery::event::{Committed, NewEvent, stored_frame};
 use crate::delivery::mailbox::Numbered;
-use crate::delivery::outcome::Settled;
+use crate::delivery::outcome::{Reason, Settled};
 use crate::domain::ids::{EventId, UserId};
 use crate::telemetry::traces::{self, TraceContext};
 
@@ -197,6 +197,46 @@ pub async fn settle_confirmed(
         Ok(Confirmed { settled, seconds: row.seconds })
     });
     confirmed.collect()
+}
+
+/// What of a user's events they have seen elsewhere: those of these collapse keys whose push carries a number up to this one
+/// in this field of its data.
+pub struct Seen<'a> {
+    pub user: UserId,
+    pub collapse_keys: &'a [String],
+    pub field: &'a str,
+    pub up_to: i64,
+}
+
+/// Settles what is not settled of it, so that no phone is woken for it any more. Inside the caller's transaction, before it
+/// appends.
+pub async fn settle_seen(db: impl PgExecutor<'_>, seen: &Seen<'_>) -> Result<Vec<Settled>, sqlx::Error> {
+    // Locked in the order of seq, as by a confirmation of the same events.
+    let rows = sqlx::query!(
+        r#"
+        UPDATE events AS e SET outcome = $5, reason = $6, settled_at = clock_timestamp()
+        FROM (
+            SELECT id FROM events
+            WHERE user_id = $1 AND outcome IS NULL AND push ->> 'collapse_key' = ANY($2)
+              AND (push -> 'data' ->> $3)::bigint <= $4
+            ORDER BY seq FOR UPDATE
+        ) AS mine
+        WHERE e.id = mine.id
+        RETURNING e.id AS "id: EventId", e.kind, e.reason AS "reason!", e.traceparent
+        "#,
+        seen.user.0,
+        seen.collapse_keys,
+        seen.field,
+        seen.up_to,
+        Reason::Seen.outcome().as_str(),
+        Reason::Seen.as_str(),
+    )
+    .fetch_all(db)
+    .await?;
+    let settled = rows
+        .into_iter()
+        .map(|row| Settled::from_row(row.id, row.kind, &row.reason, row.traceparent.as_deref()));
+    settled.collect()
 }
 
 /// Deletes settled events that are older than the retention, at most `limit`. Returns how many. Of a node whose clock

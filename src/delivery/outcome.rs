@@ -11,7 +11,7 @@ use crate::telemetry::traces::{Span, TraceContext};
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A device confirmed it.
+    /// A device confirmed it, or the user has seen what it tells of.
     Delivered,
     /// The push service took it, or a newer one that says it all.
     Pushed,
@@ -39,6 +39,8 @@ pub enum Reason {
     Ack,
     /// A client came back with a `since` beyond it.
     Resumed,
+    /// The user has seen what it tells of.
+    Seen,
     /// Every registered device has confirmed it, where every one counts.
     EveryDevice,
     /// Where every device counts: one has confirmed it, the others not before its life ended.
@@ -64,10 +66,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Pong,
         Self::Ack,
         Self::Resumed,
+        Self::Seen,
         Self::EveryDevice,
         Self::SomeDevice,
         Self::Accepted,
@@ -85,7 +88,7 @@ impl Reason {
     #[must_use]
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::Pong | Self::Ack | Self::Resumed | Self::EveryDevice | Self::SomeDevice => {
+            Self::Pong | Self::Ack | Self::Resumed | Self::Seen | Self::EveryDevice | Self::SomeDevice => {
                 Outcome::Delivered
             }
             Self::Accepted | Self::Coalesced => Outcome::Pushed,
@@ -105,6 +108,7 @@ impl Reason {
             Self::Pong => "pong",
             Self::Ack => "ack",
             Self::Resumed => "resumed",
+            Self::Seen => "seen",
             Self::EveryDevice => "every_device",
             Self::SomeDevice => "some_device",
             Self::Accepted => "accepted",

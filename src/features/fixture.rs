@@ -28,7 +28,7 @@ use crate::edge::auth::{AllowedOrigins, Authenticator};
 use crate::edge::http::PeerAddress;
 use crate::features::channels::tests::Followed;
 use crate::features::messages::tests::Heard;
-use crate::features::{channels, devices, linking, messages, status, uploads};
+use crate::features::{channels, devices, linking, messages, notifications, status, uploads};
 use crate::ports::blobs::Blobs;
 use crate::ports::throttle::{Limit, Throttle, ThrottleError, Verdict};
 use crate::shutdown::Shutdown;
@@ -58,6 +58,7 @@ pub struct Sections {
     pub channels: channels::Config,
     pub messages: messages::Config,
     pub uploads: uploads::Config,
+    pub notifications: notifications::Config,
 }
 
 /// What came back.
@@ -127,7 +128,14 @@ impl World {
             Dispatcher::idle(),
             heard.clone(),
             throttle.clone(),
+            Arc::default(),
             config.messages.clone(),
+        );
+        let notifications = notifications::Service::new(
+            pool.clone(),
+            Arc::clone(&shared),
+            throttle.clone(),
+            config.notifications.clone(),
         );
         let uploads = uploads::Service::new(uploads::Settings {
             pool: pool.clone(),
@@ -145,6 +153,7 @@ impl World {
             .merge(messages::routes(messages))
             .merge(uploads::routes(uploads.clone()))
             .merge(uploads::receiving_routes(uploads.clone()))
+            .merge(notifications::routes(notifications))
             .split_for_parts();
         let router = router
             .layer(Extension(authenticator))

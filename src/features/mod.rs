@@ -12,6 +12,7 @@ pub mod devices;
 mod fixture;
 pub mod linking;
 pub mod messages;
+pub mod notifications;
 pub mod rooms;
 pub mod status;
 pub mod uploads;
@@ -27,6 +28,7 @@ pub fn openapi() -> OpenApi {
         channels::openapi(),
         messages::openapi(),
         uploads::openapi(),
+        notifications::openapi(),
     ];
     for part in parts {
         all.merge(part);
@@ -37,7 +39,8 @@ pub fn openapi() -> OpenApi {
 /// Every kind of event. A feature's list is visible only here: the compiler says which one nobody asks for.
 #[must_use]
 pub fn events() -> Vec<Described> {
-    [linking::events(), status::events(), channels::events(), messages::events()].concat()
+    [linking::events(), status::events(), channels::events(), messages::events(), notifications::events()]
+        .concat()
 }
 
 /// Everything that rooms are told.

@@ -28,6 +28,8 @@ const SWEEPING: [&str; 1] = ["on_sweep"];
 const PUSHING: [&str; 5] = ["after_claim", "before_push", "after_push", "after_record", "after_conclude"];
 /// A node dies that settles what nobody came for.
 const EXPIRING: [&str; 1] = ["after_expire"];
+/// A node dies with a message that concerns somebody who is elsewhere: another one tells.
+const NOTIFYING: [&str; 2] = ["before_noticing", "before_notifying"];
 
 /// From the order to crash to the crash, on a machine that has other things to do.
 const CRASHES_WITHIN: Duration = Duration::from_secs(60);
@@ -223,6 +225,36 @@ async fn an_event_that_nobody_came_for_expires_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_written_to_is_told_once_although_the_node_dies_with_the_message() {
+    let mut stage = Stage::set().await;
+    let direct = json!({"kind": "direct", "userId": stage.bob.id});
+    let direct = stage.ann.post("/channels/", direct).await.expect(201)["id"].clone();
+    let mut socket = stage.connect(&stage.bob, HOLDER, "").await;
+    socket.expect_event("CHANNEL_CREATED").await;
+    stage.until_settled_for(&stage.bob).await;
+    for failpoint in NOTIFYING {
+        stage.arm(ACTOR, failpoint).await;
+        stage.until_known(&stage.bob).await;
+
+        // They would take it up first.
+        stage.signal(&OTHERS, Signal::Stop);
+        let ann = stage.ann.at(&stage.node(ACTOR));
+        let message = json!({"channelId": direct, "content": "hello", "clientId": failpoint});
+        let request = ann.request(http::Method::POST, "/messages").json(&message);
+        // It may not live to answer.
+        let _answer = request.send().await;
+        stage.crashed(ACTOR, failpoint).await;
+        stage.signal(&OTHERS, Signal::Cont);
+
+        let told = socket.expect_event("DIRECT_MESSAGE").await;
+        let written = stage.ann.at(&stage.node(HOLDER)).post("/messages", message).await.expect(200);
+        assert_eq!(told["messageId"], written["id"], "{failpoint}");
+        socket.expect_nothing_more().await;
+        stage.until_settled_for(&stage.bob).await;
+    }
+}
+
 #[test]
 fn every_failpoint_of_the_code_is_listed_and_crashed_at() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -236,7 +268,7 @@ fn every_failpoint_of_the_code_is_listed_and_crashed_at() {
     let page = std::fs::read_to_string(root.join("src/failpoint.rs")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("//! | `"));
     let listed: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
-    let tables = [&BEFORE_THE_COMMIT[..], &TELLING, &RECEIVING, &SWEEPING, &PUSHING, &EXPIRING];
+    let tables = [&BEFORE_THE_COMMIT[..], &TELLING, &RECEIVING, &SWEEPING, &PUSHING, &EXPIRING, &NOTIFYING];
 
     assert_eq!(tables.concat(), listed, "the tables here and in src/failpoint.rs");
     let distinct: BTreeSet<&str> = in_code.iter().map(String::as_str).collect();

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::client::{self, Api, Client};
+use crate::notifications::concern;
 use crate::observability::files::{literals_behind, program};
 use crate::page::chromium;
 use crate::rooms::told::follow_a_room;
@@ -196,7 +197,8 @@ async fn what_is_said_on_sockets_and_pushed_is_what_the_document_says() {
     let channel = ada.post("/channels/", json!({"name": shared::fresh("general")})).await.expect(201);
     let members = format!("/channels/{}/members", channel["id"].as_str().unwrap());
     ada.post(&members, json!({"userId": ben.id})).await.expect(201);
-    let pushed = shared::pushes_to(&token, 4).await;
+    concern(&ada, &ben).await;
+    let pushed = shared::pushes_to(&token, 7).await;
     let pushed: Vec<Value> = pushed
         .iter()
         .map(|entry| json!({"notification": entry.message["notification"], "data": entry.message["data"]}))
@@ -243,6 +245,9 @@ async fn what_is_said_on_sockets_and_pushed_is_what_the_document_says() {
     let read = json!({"messageId": message});
     ben.post(&format!("/channels/{channel}/read"), read).await.expect(200);
     conversation.hear(&mut v1, &["CHANNEL_CREATED", "SELF_READ_MARKER"]).await;
+    concern(&ada, &ben).await;
+    let kinds = ["CHANNEL_CREATED", "MENTIONED", "DIRECT_MESSAGE", "CHANNEL_ACTIVITY"];
+    conversation.hear(&mut v1, &kinds).await;
     follow_a_room(&mut conversation, &ada, &ben).await;
     hold_against_the_documents(&conversation, &pushed).await;
 }

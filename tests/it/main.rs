@@ -17,6 +17,7 @@ mod faults;
 mod javascript;
 mod logs;
 mod network;
+mod notifications;
 mod observability;
 mod page;
 mod proxy;

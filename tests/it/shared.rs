@@ -15,7 +15,7 @@ use crate::client::{self, Client, DEADLINE};
 use crate::socket::Socket;
 
 /// All tests come from one address, and hashing well is not what they are about.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     // As in production; a development cluster has longer ones.
     ("FANLIGHT__ACCOUNTS__ACCESS_TTL_SECONDS", "900"),
     ("FANLIGHT__ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX", "100000"),
@@ -26,6 +26,8 @@ const SETTINGS: [(&str, &str); 9] = [
     ("FANLIGHT__ACCOUNTS__HASHING_QUEUE_MAX", "1000"),
     ("FANLIGHT__POSTGRES__ACQUIRE_TIMEOUT_MS", "10000"),
     ("FANLIGHT__REDIS__COMMAND_TIMEOUT_MS", "1000"),
+    // After direct messages, and soon.
+    ("FANLIGHT__NOTIFICATIONS__GATHER_ALL_MS", "1000"),
 ];
 
 /// The fake FCM lives as long as the runtime that started it: a test's own would end with that test.

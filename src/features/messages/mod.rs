@@ -33,6 +33,7 @@ pub(super) use events::{events, room_events};
 pub use log::Log;
 pub use model::{Draft, Edit, Marker, Message, MessageType, Metadata, Page, Reaction, Search, Sent, Window};
 pub use prune::run_prune_job;
+pub use repository::reading::marker;
 pub use routes::{openapi, routes};
 pub use service::Service;
 pub use views::{MarkerView, MessageView};

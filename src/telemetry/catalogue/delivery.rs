@@ -14,6 +14,9 @@ pub(super) const KINDS: &[&str] = &[
     "INVITED",
     "MEMBER_REMOVED",
     "SELF_READ_MARKER",
+    "MENTIONED",
+    "DIRECT_MESSAGE",
+    "CHANNEL_ACTIVITY",
 ];
 
 metrics! {
@@ -33,7 +36,7 @@ metrics! {
     counter "fanlight_events_settled_total" {
         kind: OneOf(KINDS), outcome: OneOf(&["delivered", "pushed", "expired"]),
         reason: OneOf(&[
-            "pong", "ack", "resumed", "every_device", "some_device", "accepted", "coalesced", "silent",
+            "pong", "ack", "resumed", "seen", "every_device", "some_device", "accepted", "coalesced", "silent",
             "no_device", "token_dead", "refused", "unreadable", "given_up", "unconfirmed",
         ]),
     };

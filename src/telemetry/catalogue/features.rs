@@ -1,7 +1,7 @@
 //! What people do.
 
 use super::Values::OneOf;
-use super::buckets::CALL;
+use super::buckets::{CALL, DELIVERY};
 use super::metrics;
 
 metrics! {
@@ -12,7 +12,7 @@ metrics! {
     /// Attempts that were over a limit.
     counter "fanlight_throttled_total" { scope: OneOf(&[
         "login_address", "login_account", "login_account_and_address", "registration", "link_code",
-        "invitation", "message", "message_read", "message_search", "upload",
+        "invitation", "message", "message_read", "message_search", "notification_preferences", "upload",
     ]) };
     /// Logins, by how they ended.
     counter "fanlight_accounts_logins_total" { outcome: OneOf(&[
@@ -58,4 +58,26 @@ metrics! {
     counter "fanlight_uploads_swept_total";
     /// Edits, deletions and reactions that nobody needs to be told again.
     counter "fanlight_message_changes_deleted_total";
+    /// Whether people were told of what concerns them, and why not: `docs/notifications.md`.
+    counter "fanlight_notifications_total" {
+        cause: OneOf(&["mention", "direct", "all", "invite"]),
+        reason: OneOf(&[
+            "sent", "read", "muted", "preference", "quiet_hours", "viewing", "viewed", "not_a_member", "deleted",
+            "expired",
+        ]),
+    };
+    /// From a message to the event that tells somebody of it, if nothing held that up, by the clocks of two nodes.
+    histogram(DELIVERY) "fanlight_notification_duration_seconds" { cause: OneOf(&["mention", "direct", "all"]) };
+    /// Times that a node could not decide what is due; it is tried again.
+    counter "fanlight_notification_failures_total";
+    /// Times that it was not known what is on screens; whoever might have been looking was told.
+    counter "fanlight_notification_attention_failures_total";
+    /// Messages of which it is not known yet whom they concern, up to 10,000.
+    gauge "fanlight_message_notices";
+    /// Age of the oldest of them.
+    gauge "fanlight_message_notices_oldest_age_seconds";
+    /// Notifications that are to be decided, or wait, up to 10,000.
+    gauge "fanlight_notifications_pending";
+    /// How long the one that is due longest has been due.
+    gauge "fanlight_notifications_overdue_seconds";
 }

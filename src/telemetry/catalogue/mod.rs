@@ -112,7 +112,7 @@ const SECTIONS: [(&str, &[Metric]); 7] = [
     ("Rooms", rooms::METRICS),
     ("Push", push::METRICS),
     ("Redis, Postgres, the store of files", dependencies::METRICS),
-    ("Accounts, couples, devices, channels, messages, files", features::METRICS),
+    ("Accounts, couples, devices, channels, messages, files, notifications", features::METRICS),
     ("The process", process::METRICS),
 ];
 

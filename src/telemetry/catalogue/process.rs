@@ -31,6 +31,8 @@ const TASKS: &[&str] = &[
     "channels.purge",
     "messages.prune",
     "uploads.sweep",
+    "notifications.telling",
+    "notifications.backlog",
     "redis.follow",
     "systemd.watchdog",
     "http.public",

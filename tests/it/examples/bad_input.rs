@@ -9,7 +9,7 @@ use crate::examples::tokens::Forged;
 use crate::shared::{cluster, person};
 
 /// Every endpoint with a body, an example of one, and whether it needs a token.
-fn endpoints_with_body() -> [(Method, &'static str, Value); 14] {
+fn endpoints_with_body() -> [(Method, &'static str, Value); 16] {
     let device = json!({"deviceId": "phone", "fcmToken": "t", "platform": "android"});
     [
         (Method::POST, "/auth/register", json!({"email": "a@example.com", "password": PASSWORD})),
@@ -34,6 +34,8 @@ fn endpoints_with_body() -> [(Method, &'static str, Value); 14] {
         ),
         (Method::PUT, MESSAGE, json!({"content": "Hello"})),
         (Method::POST, READ, json!({"messageId": "0193a5c0-0000-7000-8000-000000000001"})),
+        (Method::PUT, PREFERENCES, json!({"quietHours": null})),
+        (Method::PUT, CHANNEL_PREFERENCES, json!({"mutedUntil": null})),
     ]
 }
 
@@ -44,10 +46,17 @@ const UPLOAD: &str = "/uploads/0193a5c0-0000-7000-8000-000000000001";
 /// Of a channel that there is not.
 const READ: &str = "/channels/0193a5c0-0000-7000-8000-000000000001/read";
 
+const PREFERENCES: &str = "/notification-preferences";
+/// Of a channel that there is not.
+const CHANNEL_PREFERENCES: &str = "/notification-preferences/channels/0193a5c0-0000-7000-8000-000000000001";
+
+/// Whose every field may be absent.
+const PARTIAL: [&str; 3] = ["/users/me", PREFERENCES, CHANNEL_PREFERENCES];
+
 /// Of a channel that there is not.
 const MEMBERS: &str = "/channels/0193a5c0-0000-7000-8000-000000000001/members";
 
-const PROTECTED: [(Method, &str); 38] = [
+const PROTECTED: [(Method, &str); 44] = [
     (Method::POST, "/auth/logout"),
     (Method::GET, "/auth/sessions"),
     (Method::DELETE, "/auth/sessions/0193a5c0-0000-7000-8000-000000000001"),
@@ -89,6 +98,12 @@ const PROTECTED: [(Method, &str); 38] = [
     (Method::POST, "/uploads"),
     (Method::GET, UPLOAD),
     (Method::DELETE, UPLOAD),
+    (Method::GET, PREFERENCES),
+    (Method::PUT, PREFERENCES),
+    (Method::GET, "/notification-preferences/channels"),
+    (Method::GET, CHANNEL_PREFERENCES),
+    (Method::PUT, CHANNEL_PREFERENCES),
+    (Method::DELETE, CHANNEL_PREFERENCES),
 ];
 
 #[tokio::test]
@@ -111,7 +126,7 @@ async fn a_body_that_is_not_json_or_not_of_the_form_is_refused_by_every_endpoint
             body[&first] = wrong;
             send(body.to_string()).await.expect_problem(422, "invalid_body");
         }
-        if path != "/users/me" {
+        if !PARTIAL.contains(&path) {
             send("{}".into()).await.expect_problem(422, "invalid_body");
         }
         let twice = format!("{{\"{first}\":\"a\",\"{first}\":\"b\"}}");

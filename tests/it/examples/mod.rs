@@ -9,6 +9,7 @@ mod conventions;
 mod devices;
 mod linking;
 mod messages;
+mod notifications;
 mod profile;
 mod push;
 mod sessions;

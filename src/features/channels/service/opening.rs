@@ -11,6 +11,7 @@ use crate::features::channels::error::ChannelsError;
 use crate::features::channels::events::{self, Inviter};
 use crate::features::channels::model::{Channel, Kind, NewChannel, Role};
 use crate::features::channels::repository::{self, members};
+use crate::features::notifications::Invitations;
 
 impl Service {
     /// Makes a conversation with `creator` in it. Returns it, and whether it is new: two people have one direct
@@ -70,13 +71,17 @@ impl Service {
         self.take_in(&mut tx, &mut channel, &others, Role::Member).await?;
         let name = if others.is_empty() { None } else { accounts::display_name(&mut tx, creator).await? };
         let by = Inviter { id: creator, name: name.as_deref() };
-        let invited =
-            others.iter().map(|user| events::invited(&channel, *user, Role::Member, &by, channel.created_at));
+        let invitations = Invitations::to(&mut tx, &others, channel.created_at).await?;
+        let invited = others.iter().map(|user| {
+            let event = events::invited(&channel, *user, Role::Member, &by, channel.created_at);
+            invitations.allow(event)
+        });
         let told = invited.chain([events::created(&channel, creator, creator)]).collect();
         let committed = outbox::append(&mut tx, told).await?;
         tx.commit().await?;
 
         self.dispatcher.dispatch(committed).await;
+        invitations.count();
         count("created");
         Ok(channel)
     }

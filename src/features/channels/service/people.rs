@@ -11,6 +11,7 @@ use crate::features::channels::events::{self, Inviter};
 use crate::features::channels::followers::Notice;
 use crate::features::channels::model::{Member, Role};
 use crate::features::channels::repository::members;
+use crate::features::notifications::Invitations;
 
 impl Service {
     /// One page of those who are in it, by their ids, and whether there are more.
@@ -50,12 +51,14 @@ impl Service {
         let member = members::find(&mut *tx, channel.id, user).await?.ok_or(ChannelsError::NotFound)?;
         let name = accounts::display_name(&mut tx, caller).await?;
         let by = Inviter { id: caller, name: name.as_deref() };
+        let invitations = Invitations::to(&mut tx, &[user], member.joined_at).await?;
         let told = events::invited(&channel, user, role, &by, member.joined_at);
-        let committed = outbox::append(&mut tx, vec![told]).await?;
+        let committed = outbox::append(&mut tx, vec![invitations.allow(told)]).await?;
         tx.commit().await?;
 
         self.followers.tell(channel.id, &Notice::added(channel.id, user, role, caller, member.joined_at));
         self.dispatcher.dispatch(committed).await;
+        invitations.count();
         count("invited");
         Ok(member)
     }

@@ -68,6 +68,25 @@ pub async fn edit(
     Ok(())
 }
 
+/// Notices that the message names these people now: they may be elsewhere.
+pub async fn notice(
+    conn: &mut PgConnection,
+    message: MessageId,
+    named: &[UserId],
+    at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let named: Vec<_> = named.iter().map(|user| user.0).collect();
+    sqlx::query!(
+        "INSERT INTO message_notices (message_id, mentioned, is_new, noticed_at) VALUES ($1, $2, false, $3)",
+        message.0,
+        &named,
+        at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Leaves only that there was a message.
 pub async fn empty(conn: &mut PgConnection, message: MessageId, at: Timestamp) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM message_reactions WHERE message_id = $1", message.0)

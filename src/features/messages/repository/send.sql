@@ -51,8 +51,17 @@ written AS (
 attached AS (
     -- Over from now on, if the message goes.
     UPDATE uploads AS u SET message_id = $1, expires_at = $10 FROM written, attachable AS a WHERE u.id = a.id
+),
+noticed AS (
+    -- If it may concern somebody who is elsewhere: one row, however many they are (`features::notifications`).
+    INSERT INTO message_notices (message_id, mentioned, is_new, noticed_at)
+    SELECT $1, array_remove(w.mentions, $3), true, $10 FROM written AS w, access AS a
+    WHERE a.kind = 'direct' OR array_remove(w.mentions, $3) <> '{}'
+       OR EXISTS (SELECT FROM channel_listeners WHERE channel_id = $2 AND user_id <> $3)
+    RETURNING id
 )
 SELECT d.sent_before AS "sent_before?: MessageId", d.has_uploads AS "has_uploads!",
        w.attachments AS "attachments?: Json<Vec<Attachment>>", w.seq AS "seq?", w.revision AS "revision?",
-       w.parent_id AS "parent_id?: MessageId", w.mentions AS "mentions?: Vec<UserId>"
+       w.parent_id AS "parent_id?: MessageId", w.mentions AS "mentions?: Vec<UserId>",
+       EXISTS (SELECT FROM noticed) AS "is_noticed!"
 FROM decided AS d LEFT JOIN written AS w ON true

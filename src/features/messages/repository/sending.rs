@@ -43,7 +43,8 @@ impl Writers {
 
 /// What became of a draft.
 pub enum Outcome {
-    Written(Box<Message>),
+    /// `is_noticed`: it may concern somebody who is elsewhere.
+    Written { message: Box<Message>, is_noticed: bool },
     /// Its author has sent it before.
     Known(MessageId),
     /// There is no such message to reply to, or it was deleted.
@@ -91,7 +92,7 @@ pub async fn send(
         return Ok(Outcome::NoUpload);
     }
     let (Some(seq), Some(revision)) = (row.seq, row.revision) else { return Ok(Outcome::NoThread) };
-    Ok(Outcome::Written(Box::new(Message {
+    let message = Box::new(Message {
         id,
         channel: draft.channel,
         seq,
@@ -109,7 +110,8 @@ pub async fn send(
         updated_at: now,
         edited_at: None,
         deleted_at: None,
-    })))
+    });
+    Ok(Outcome::Written { message, is_noticed: row.is_noticed })
 }
 
 /// Whether the same was written at this very moment, by another call: nothing of this one happened.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::db::{PgConnection, PgPool};
 use crate::delivery::dispatcher::Dispatcher;
 use crate::domain::clock::SharedClock;
@@ -24,6 +26,8 @@ pub struct Service {
     dispatcher: Dispatcher,
     audience: Box<dyn Audience>,
     throttle: Arc<dyn Throttle>,
+    /// Tells whoever notifies the absent that something was written that may concern them.
+    noticed: Arc<Notify>,
     config: Config,
 }
 
@@ -35,10 +39,11 @@ impl Service {
         dispatcher: Dispatcher,
         audience: impl Audience,
         throttle: Arc<dyn Throttle>,
+        noticed: Arc<Notify>,
         config: Config,
     ) -> Arc<Self> {
         let audience = Box::new(audience);
-        Arc::new(Self { pool, clock, dispatcher, audience, throttle, config })
+        Arc::new(Self { pool, clock, dispatcher, audience, throttle, noticed, config })
     }
 
     /// One message, deleted or not.

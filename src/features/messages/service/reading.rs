@@ -12,6 +12,8 @@ use crate::features::messages::model::{Marker, Page, Search, Window};
 use crate::features::messages::repository::paging::{self, Bounds, Direction, Of};
 use crate::features::messages::repository::reading;
 use crate::features::messages::repository::searching::{self, Cost};
+use crate::features::notifications::settle_read;
+use crate::telemetry::traces;
 
 impl Service {
     /// A part of a conversation, in order: without bounds the newest.
@@ -78,11 +80,15 @@ impl Service {
         if !moved {
             return Ok(marker);
         }
+        // No phone is to be woken any more for what has been read.
+        let began = traces::now();
+        let settled = settle_read(&mut tx, user, channel, seq).await?;
         let at = self.clock.now();
         let told = NewEvent::new(user, &SelfReadMarker::new(channel, marker, at));
         let committed = outbox::append(&mut tx, vec![told]).await?;
         tx.commit().await?;
 
+        settled.iter().for_each(|event| event.tell(began));
         let (kind, frame) = events::read(channel, user, marker, at);
         self.audience.tell_in_passing(channel, kind, frame);
         self.dispatcher.dispatch(committed).await;

@@ -2,6 +2,7 @@
 
 use super::Service;
 use crate::domain::ids::{MessageId, UserId};
+use crate::failpoint;
 use crate::features::channels::Operation;
 use crate::features::messages::error::MessagesError;
 use crate::features::messages::model::{Draft, Message, Sent};
@@ -21,8 +22,12 @@ impl Service {
         for _ in 0..ATTEMPTS_MAX {
             let sent = sending::send(&self.pool, author, draft, &names, self.clock.now());
             match traces::statement("postgres.messages.send", sent).await {
-                Ok(Outcome::Written(message)) => {
+                Ok(Outcome::Written { message, is_noticed }) => {
                     self.audience.tell(events::created(&message));
+                    if is_noticed {
+                        failpoint!("before_noticing");
+                        self.noticed.notify_one();
+                    }
                     metrics::counter!("fanlight_messages_total", "change" => "sent").increment(1);
                     return Ok(Sent::Now(*message));
                 }

@@ -104,7 +104,7 @@ async fn a_hundred_thousand_messages_cost_no_more_than_a_few() {
     let sending =
         async |conn: &mut PgConnection| sending::send(conn, ann, &draft, &[], world.clock.now()).await;
     let sent = costs.bound("one more message", (5, 60), sending).await;
-    assert!(matches!(sent, Outcome::Written(message) if message.seq == MESSAGES + 1));
+    assert!(matches!(sent, Outcome::Written { message, .. } if message.seq == MESSAGES + 1));
 
     assert!(costs.complaints.is_empty(), "\n{}\n", costs.complaints.join("\n"));
 }
