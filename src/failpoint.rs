@@ -27,6 +27,8 @@
 //! | `after_record` | before the event is settled |
 //! | `after_conclude` | with the event settled, and not counted |
 //! | `after_expire` | likewise |
+//! | `room_committed` | with a change of a room of which nobody was told |
+//! | `room_unsaid` | before the other nodes are told of a change of a room |
 
 /// Acts if the test asked for it here; compiles to nothing otherwise.
 #[macro_export]
