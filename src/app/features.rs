@@ -48,7 +48,7 @@ impl Features<'_> {
             .merge(self.channels())
             .merge(messages::routes(Arc::clone(&messages)));
         self.watch_revocations(authenticator, revoke);
-        Ok((routes, vec![self.rooms(), Arc::new(messages::Commands { service: messages })]))
+        Ok((routes, vec![self.rooms(), Arc::new(messages::Commands::new(messages))]))
     }
 
     fn accounts(&self, keys: Arc<KeyRing>, announce: accounts::Announce) -> anyhow::Result<OpenApiRouter> {

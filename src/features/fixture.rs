@@ -37,6 +37,7 @@ pub struct World {
     pub linking: Arc<linking::Service>,
     pub status: Arc<status::Service>,
     pub devices: Arc<devices::Service>,
+    pub messages: Arc<messages::Service>,
     /// What those who follow channels live were told.
     pub followed: Followed,
     /// What those who follow channels live were told of messages.
@@ -124,12 +125,12 @@ impl World {
             .merge(status::routes(status.clone()))
             .merge(devices::routes(devices.clone()))
             .merge(channels::routes(channels))
-            .merge(messages::routes(messages))
+            .merge(messages::routes(messages.clone()))
             .split_for_parts();
         let router = router
             .layer(Extension(authenticator))
             .layer(Extension(PeerAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))));
-        Self { pool, clock, config, linking, status, devices, followed, heard, keys, router }
+        Self { pool, clock, config, linking, status, devices, messages, followed, heard, keys, router }
     }
 
     pub async fn user(&self, display_name: Option<&str>) -> UserId {
