@@ -29,6 +29,8 @@
 //! | `after_expire` | likewise |
 //! | `before_noticing` | having written a message, before anybody looks whom it concerns |
 //! | `before_notifying` | having decided who is told of it |
+//! | `room_committed` | with a change of a room of which nobody was told |
+//! | `room_unsaid` | before the other nodes are told of a change of a room |
 
 /// Acts if the test asked for it here; compiles to nothing otherwise.
 #[macro_export]

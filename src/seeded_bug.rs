@@ -2,9 +2,13 @@
 //!
 //! Compiled in only with the feature `seeded-bugs`; without it every question here is answered "no" by a constant.
 //! `FANLIGHT_SEEDED_BUG` chooses one: `drop_messages` (every 1000th message of Redis, or `drop_messages=N`: every
-//! N-th, with the repair of gaps off), `settle_before_write`, `poll_by_id`, `repeat_at_seam`.
+//! N-th, with the repair of gaps off), `settle_before_write`, `poll_by_id`, `repeat_at_seam`; of rooms
+//! `drop_room_messages` (likewise) and `keep_the_removed`.
 
-pub use switch::{drops_message, leaves_gaps, repeats_at_seam, settles_before_write, skip_older};
+pub use switch::{
+    drops_message, drops_room_message, keeps_the_removed, leaves_gaps, leaves_room_gaps, repeats_at_seam,
+    settles_before_write, skip_older,
+};
 
 #[cfg(not(feature = "seeded-bugs"))]
 mod switch {
@@ -30,6 +34,21 @@ mod switch {
         false
     }
 
+    /// Whether what another node says in a room is lost.
+    pub const fn drops_room_message() -> bool {
+        false
+    }
+
+    /// Whether what a room lacks is passed over.
+    pub const fn leaves_room_gaps() -> bool {
+        false
+    }
+
+    /// Whether who was removed from a room goes on hearing it.
+    pub const fn keeps_the_removed() -> bool {
+        false
+    }
+
     /// Leaves, of what a look of the sweeper has claimed, only what is newer than everything that any look has.
     pub fn skip_older<T>(_claimed: &mut Vec<T>, _id: impl Fn(&T) -> Uuid + Copy) {}
 }
@@ -50,6 +69,8 @@ mod switch {
         SettleBeforeWrite,
         PollById,
         RepeatAtSeam,
+        DropRoomMessages { every: u64 },
+        KeepTheRemoved,
     }
 
     fn chosen() -> Option<Bug> {
@@ -63,6 +84,8 @@ mod switch {
                 "settle_before_write" => Bug::SettleBeforeWrite,
                 "poll_by_id" => Bug::PollById,
                 "repeat_at_seam" => Bug::RepeatAtSeam,
+                "drop_room_messages" => Bug::DropRoomMessages { every: number.parse().unwrap_or(EVERY) },
+                "keep_the_removed" => Bug::KeepTheRemoved,
                 unknown => panic!("FANLIGHT_SEEDED_BUG: there is no bug `{unknown}`"),
             })
         })
@@ -71,7 +94,11 @@ mod switch {
     pub fn drops_message() -> bool {
         static MESSAGES: AtomicU64 = AtomicU64::new(0);
         let Some(Bug::DropMessages { every }) = chosen() else { return false };
-        (MESSAGES.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every.max(1))
+        is_one_of(&MESSAGES, every)
+    }
+
+    fn is_one_of(messages: &AtomicU64, every: u64) -> bool {
+        (messages.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every.max(1))
     }
 
     pub fn leaves_gaps() -> bool {
@@ -84,6 +111,20 @@ mod switch {
 
     pub fn repeats_at_seam() -> bool {
         chosen() == Some(Bug::RepeatAtSeam)
+    }
+
+    pub fn drops_room_message() -> bool {
+        static MESSAGES: AtomicU64 = AtomicU64::new(0);
+        let Some(Bug::DropRoomMessages { every }) = chosen() else { return false };
+        is_one_of(&MESSAGES, every)
+    }
+
+    pub fn leaves_room_gaps() -> bool {
+        matches!(chosen(), Some(Bug::DropRoomMessages { .. }))
+    }
+
+    pub fn keeps_the_removed() -> bool {
+        chosen() == Some(Bug::KeepTheRemoved)
     }
 
     pub fn skip_older<T>(claimed: &mut Vec<T>, id: impl Fn(&T) -> Uuid + Copy) {

@@ -14,6 +14,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::proxy::{Proxy, Weather};
+use crate::rooms::{self, Room};
 use crate::users::{self, User};
 
 /// Longer than any run.
@@ -104,6 +105,18 @@ impl Arena {
             }
         }
         Ok(users)
+    }
+
+    /// Makes rooms of these people.
+    pub async fn rooms(
+        &self,
+        count: usize,
+        users: &[User],
+        rng: &mut fastrand::Rng,
+    ) -> anyhow::Result<Vec<Room>> {
+        let rooms = rooms::cast(count, users.len(), rng);
+        rooms::open(&self.pool, &rooms, users).await?;
+        Ok(rooms)
     }
 
     pub async fn stop(self) {

@@ -16,6 +16,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use crate::history::{Ended, Opened, Record, Recorder, now};
 use crate::memory::{Memory, Read};
 use crate::moods::{Mood, Moods};
+use crate::rooms::follower::Follower;
+use crate::rooms::{Progress, Room};
 use crate::users::User;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -48,6 +50,10 @@ pub struct World {
     pub recorder: Recorder,
     pub connections: AtomicU64,
     pub phase: watch::Sender<Phase>,
+    pub users: Arc<Vec<User>>,
+    pub rooms: Arc<Vec<Room>>,
+    /// How far everybody is in their rooms.
+    pub progress: Progress,
 }
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -59,14 +65,21 @@ pub struct Client {
     phase: watch::Receiver<Phase>,
     moods: Moods,
     memory: Memory,
+    follower: Follower,
 }
 
 impl Client {
-    pub fn new(world: &Arc<World>, user: User, mut rng: fastrand::Rng, storm: Duration) -> Self {
+    pub fn new(
+        world: &Arc<World>,
+        user: User,
+        follower: Follower,
+        mut rng: fastrand::Rng,
+        storm: Duration,
+    ) -> Self {
         let moods = Moods::new(user.habit, rng.fork(), storm);
         let phase = world.phase.subscribe();
         let memory = Memory::new(user.index);
-        Self { world: Arc::clone(world), user, rng, phase, moods, memory }
+        Self { world: Arc::clone(world), user, rng, phase, moods, memory, follower }
     }
 
     /// Lives until the run is over.
@@ -89,6 +102,7 @@ impl Client {
                 Some((stream, connection)) => {
                     failures = 0;
                     let code = self.converse(stream, connection, phase).await;
+                    self.follower.disconnected(&self.world.recorder);
                     let (user, at) = (self.user.index, now());
                     self.world.recorder.add(Record::Ended(Ended { user, connection, at, code }));
                 }
@@ -120,6 +134,7 @@ impl Client {
         let (user, at) = (self.user.index, now());
         self.world.recorder.add(Record::Opened(Opened { user, connection, at, since, recall }));
         self.memory.connected(connection, since);
+        self.follower.connected(connection);
         Some((stream, connection))
     }
 
@@ -149,9 +164,15 @@ impl Client {
                 Mood::Leaves => return self.close(&mut stream).await,
                 Mood::Vanishes => return NO_CLOSE_FRAME,
             }
+            for command in self.follower.due(phase, &self.world.recorder) {
+                if stream.send(Message::text(command)).await.is_err() {
+                    return NO_CLOSE_FRAME;
+                }
+            }
             let look_at = heard_at + if asked { DEAD_AFTER } else { ASK_AFTER };
             let wake_at = ack.unwrap_or(look_at).min(look_at).min(self.moods.next_change());
-            // Cancel-safe: a stream keeps what it has read of a message; the others only wait.
+            let wake_at = self.follower.due_at(phase).map_or(wake_at, |due| due.min(wake_at));
+            // Cancel-safe: a stream keeps what it has read of a message, a letter stays where it is; the others only wait.
             let message = tokio::select! {
                 message = stream.next() => message,
                 () = tokio::time::sleep_until(wake_at) => {
@@ -172,10 +193,13 @@ impl Client {
                     }
                     continue;
                 }
+                () = self.follower.letter() => continue,
                 _ = self.phase.changed() => continue,
             };
             (heard_at, asked) = (Instant::now(), false);
             match message {
+                Some(Ok(Message::Text(text)))
+                    if self.follower.read(&text, &self.world.recorder, &self.world.progress) => {}
                 Some(Ok(Message::Text(text))) => match self.memory.read(&text) {
                     Read::Event(record) => {
                         self.world.recorder.add(record);

@@ -51,6 +51,10 @@ pub enum Fault {
 
 const WIRES: [Wire; 5] = [Wire::Slow, Wire::Stalled, Wire::HalfOpen, Wire::Reset, Wire::Cut];
 
+/// How soon after the end of a fault rooms have converged, if no goal allows more: a node compares them with Postgres
+/// every ten seconds, and what was lost last may be found only then.
+pub const ROOMS_CONVERGE_WITHIN: Duration = Duration::from_secs(12);
+
 /// How soon people must have their events; measured at those who are connected whenever they can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Goal {

@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::rooms::history::RoomRecord;
+
 /// Epoch ms, of the one clock that this machine has: ours, the nodes' and Postgres'.
 pub type Millis = i64;
 
@@ -88,6 +90,7 @@ pub enum Record {
     Arrival(Arrival),
     Resync(Resync),
     Ended(Ended),
+    Room(RoomRecord),
 }
 
 /// Takes down everything, in order. Bounded by the length of the run.

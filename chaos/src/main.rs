@@ -5,7 +5,7 @@
 //! what, and which fault comes when. Exits 1 when the promise was broken.
 //!
 //! [`run`] is the whole of it: [`arena`] (the cluster, with a [`proxy`] on every way), [`users`], [`generator`],
-//! [`client`], [`nemesis`] and its [`faults`] and [`injuries`]; then [`checker`] and [`promptness`] judge [`history`] against [`truth`].
+//! [`client`], [`rooms`], [`nemesis`] and its [`faults`] and [`injuries`]; then [`checker`] and [`promptness`] judge [`history`] against [`truth`].
 
 #![expect(clippy::print_stdout, reason = "this is a command that talks to a person")]
 
@@ -31,6 +31,7 @@ mod options;
 mod promptness;
 mod proxy;
 mod report;
+mod rooms;
 mod run;
 #[cfg(feature = "seeded-bugs")]
 mod self_test;

@@ -6,6 +6,9 @@ use clap::Parser;
 
 use crate::faults::Fault;
 
+pub const ROOMS: usize = 3;
+pub const ROOM_RATE: f64 = 12.0;
+
 /// Breaks a whole Fanlight cluster on purpose, and checks that the promise held.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
@@ -22,6 +25,12 @@ pub struct Options {
     /// Changes per second, of all people together.
     #[arg(long, value_name = "R", default_value_t = 50.0)]
     pub rate: f64,
+    /// How many rooms, of six to ten of these people each.
+    #[arg(long, value_name = "N", default_value_t = ROOMS)]
+    pub rooms: usize,
+    /// What people do in rooms per second, all together: write, edit, delete, react.
+    #[arg(long, value_name = "R", default_value_t = ROOM_RATE)]
+    pub room_rate: f64,
     /// Only these, by name, separated by commas; all if not given.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub faults: Vec<Fault>,

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::checker::{Findings, Invariant};
+use crate::checker::{Counts, Findings, Invariant};
 use crate::faults::Fault;
 use crate::growth::Growth;
 use crate::history::Record;
-use crate::options::Options;
+use crate::options::{Options, ROOM_RATE, ROOMS};
 use crate::promptness::{Bearing, Delays};
 
 /// Of each invariant; the rest is in the history.
@@ -29,6 +29,7 @@ pub struct Report {
     pub command: String,
     /// Before anything was broken.
     pub healthy: Delays,
+    pub healthy_rooms: Delays,
     pub findings: Findings,
     pub bearings: Vec<Bearing>,
     pub growth: Growth,
@@ -51,11 +52,14 @@ impl Report {
 
 /// How to do it again.
 pub fn command(options: &Options) -> String {
-    let Options { minutes, seed, users, rate, patience, .. } = options;
+    let Options { minutes, seed, users, rate, rooms, room_rate, patience, .. } = options;
     let mut text = format!(
         "cargo run --release -p chaos -- --minutes {minutes} --seed {seed} --users {users} --rate {rate}"
     );
     let add = |text: &mut String, more: String| text.push_str(&more);
+    if (*rooms, *room_rate) != (ROOMS, ROOM_RATE) {
+        add(&mut text, format!(" --rooms {rooms} --room-rate {room_rate}"));
+    }
     if !options.faults.is_empty() {
         let names: Vec<String> = options.faults.iter().map(|fault| fault.name()).collect();
         add(&mut text, format!(" --faults {}", names.join(",")));
@@ -148,6 +152,12 @@ fn write_findings(text: &mut String, findings: &Findings) -> std::fmt::Result {
         findings.connections,
         findings.pushes_accepted,
     )?;
+    let Counts { attempts, done, refused, unknown, messages, changes, removals, told, joined } =
+        findings.rooms;
+    writeln!(
+        text,
+        "Rooms: {attempts} wishes ({done} done, {refused} refused, {unknown} unknown), {messages} messages, {changes} changes and {removals} removals, told {told} times on {joined} subscriptions.\n"
+    )?;
     writeln!(text, "| must never happen | found |\n|---|---|")?;
     for invariant in Invariant::ALL {
         writeln!(text, "| {} | {} |", format!("{invariant:?}").to_lowercase(), findings.count(invariant))?;
@@ -171,22 +181,27 @@ fn write_bearings(text: &mut String, report: &Report) -> std::fmt::Result {
         text,
         "Before anything was broken, from commit to socket: p50 {p50_ms} ms, p99 {p99_ms} ms, max {max_ms} ms ({events} events).\n"
     )?;
+    let Delays { events, p50_ms, p99_ms, max_ms } = report.healthy_rooms;
     writeln!(
         text,
-        "Goals are multiplied by {}. *During*: from the commit until shown or pushed, of what was committed meanwhile. *Recovery*: from the healing until the last late event was shown or pushed. *Requests*: how long after the healing the last one failed.\n",
+        "In rooms, from being written to each socket: p50 {p50_ms} ms, p99 {p99_ms} ms, max {max_ms} ms ({events} times).\n"
+    )?;
+    writeln!(
+        text,
+        "Goals are multiplied by {}. *During*: from the commit until shown or pushed, of what was committed meanwhile. *Recovery*: from the healing until the last late event was shown or pushed. *Rooms*: until the last late message was told to all who are there. *Requests*: how long after the healing the last one failed.\n",
         report.patience
     )?;
     writeln!(
         text,
-        "| fault | lasted | events | during p50 | p99 | max | goal | recovery | goal | requests | |"
+        "| fault | lasted | events | during p50 | p99 | max | goal | recovery | goal | rooms | goal | requests | |"
     )?;
-    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for bearing in &report.bearings {
         let Bearing { strike, during, recovery, .. } = bearing;
         let names: Vec<String> = strike.faults.iter().copied().map(Fault::name).collect();
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             names.join(" + "),
             seconds(strike.healed_at - strike.struck_at),
             during.events,
@@ -196,6 +211,8 @@ fn write_bearings(text: &mut String, report: &Report) -> std::fmt::Result {
             bearing.goal_during_ms.map_or("–".to_owned(), seconds),
             seconds(recovery.max_ms),
             seconds(bearing.goal_after_ms),
+            seconds(bearing.rooms.max_ms),
+            seconds(bearing.goal_rooms_ms),
             seconds(bearing.requests_failed_ms),
             if bearing.within_goals { "" } else { "**missed**" },
         )?;

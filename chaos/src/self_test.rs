@@ -18,7 +18,7 @@ struct Case {
     found_as: &'static [Invariant],
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 6] = [
     Case {
         bug: "drop_messages=20",
         fault: Fault::RedisDropsSubscribers,
@@ -43,6 +43,18 @@ const CASES: [Case; 4] = [
         // A slow replay is a wide seam.
         postgres_delay_ms: 100,
         found_as: &[Invariant::Duplicate, Invariant::Disorder],
+    },
+    Case {
+        bug: "drop_room_messages=20",
+        fault: Fault::RedisDropsSubscribers,
+        postgres_delay_ms: 0,
+        found_as: &[Invariant::Lost, Invariant::Disorder],
+    },
+    Case {
+        bug: "keep_the_removed",
+        fault: Fault::Clients(Wire::Reset),
+        postgres_delay_ms: 0,
+        found_as: &[Invariant::Leak],
     },
 ];
 

@@ -24,6 +24,8 @@ pub struct Row {
     /// The change that it tells of: who made it, and its name.
     pub actor: Option<usize>,
     pub name: Option<i64>,
+    /// The room that it is about, if it is about one.
+    pub room: Option<Uuid>,
     /// Tells the actor, not the partner.
     pub own: bool,
     pub pushable: bool,
@@ -51,6 +53,7 @@ struct Body {
     r#type: String,
     partner_id: Option<Uuid>,
     user_id: Option<Uuid>,
+    channel_id: Option<Uuid>,
     status_expiration: Option<i64>,
     timestamp: i64,
 }
@@ -80,6 +83,7 @@ fn row(columns: Columns, user: usize, index: &HashMap<Uuid, usize>) -> Row {
     let body: Option<Body> = serde_json::from_str(&text).ok();
     let own = body.as_ref().is_some_and(|body| body.r#type == "SELF_STATUS_CHANGED");
     let actor = body.as_ref().and_then(|body| if own { body.user_id } else { body.partner_id });
+    let room = body.as_ref().and_then(|body| body.channel_id);
     let name = body.and_then(|body| Some((body.status_expiration? - body.timestamp) / 1_000));
     // As the contract says: the body, with `id` and `seq` added.
     let frame = format!(r#"{},"id":"{id}","seq":{seq}}}"#, text.strip_suffix('}').unwrap_or(&text));
@@ -89,6 +93,7 @@ fn row(columns: Columns, user: usize, index: &HashMap<Uuid, usize>) -> Row {
         seq,
         actor: actor.and_then(|actor| index.get(&actor).copied()),
         name,
+        room,
         own,
         pushable,
         created_at,

@@ -58,8 +58,7 @@ impl Features<'_> {
             .merge(uploads::routes(Arc::clone(&uploads)))
             .merge(self.notifications(noticed));
         self.watch_revocations(authenticator, revoke);
-        let handlers: Vec<Arc<dyn Handler>> =
-            vec![self.rooms(), Arc::new(messages::Commands { service: messages })];
+        let handlers: Vec<Arc<dyn Handler>> = vec![self.rooms(), Arc::new(messages::Commands::new(messages))];
         Ok((routes, uploads::receiving_routes(uploads), handlers))
     }
 

@@ -40,6 +40,7 @@ pub struct World {
     pub linking: Arc<linking::Service>,
     pub status: Arc<status::Service>,
     pub devices: Arc<devices::Service>,
+    pub messages: Arc<messages::Service>,
     /// What those who follow channels live were told.
     pub followed: Followed,
     /// What those who follow channels live were told of messages.
@@ -150,7 +151,7 @@ impl World {
             .merge(status::routes(status.clone()))
             .merge(devices::routes(devices.clone()))
             .merge(channels::routes(channels))
-            .merge(messages::routes(messages))
+            .merge(messages::routes(messages.clone()))
             .merge(uploads::routes(uploads.clone()))
             .merge(uploads::receiving_routes(uploads.clone()))
             .merge(notifications::routes(notifications))
@@ -158,7 +159,20 @@ impl World {
         let router = router
             .layer(Extension(authenticator))
             .layer(Extension(PeerAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))));
-        Self { pool, clock, config, linking, status, devices, followed, heard, uploads, keys, router }
+        Self {
+            pool,
+            clock,
+            config,
+            linking,
+            status,
+            devices,
+            messages,
+            followed,
+            heard,
+            uploads,
+            keys,
+            router,
+        }
     }
 
     pub async fn user(&self, display_name: Option<&str>) -> UserId {

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use fanlight::dev::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::client::Client;
+use crate::rooms::{ROOMY, follow, room_of_two, say, take_invitation};
 use crate::socket::Socket;
-use crate::stage::{Stage, seq, until};
+use crate::stage::{Stage, options, seq, until};
 
 /// The request dies with its node, and nothing has happened: it can be made again.
 const BEFORE_THE_COMMIT: [&str; 2] = ["authenticated", "before_commit"];
@@ -30,11 +32,15 @@ const PUSHING: [&str; 5] = ["after_claim", "before_push", "after_push", "after_r
 const EXPIRING: [&str; 1] = ["after_expire"];
 /// A node dies with a message that concerns somebody who is elsewhere: another one tells.
 const NOTIFYING: [&str; 2] = ["before_noticing", "before_notifying"];
+/// The node that wrote in a room dies: the others read what it has not said.
+const IN_A_ROOM: [&str; 2] = ["room_committed", "room_unsaid"];
 
 /// From the order to crash to the crash, on a machine that has other things to do.
 const CRASHES_WITHIN: Duration = Duration::from_secs(60);
 /// A node killed: confirmation or hand-off to FCM (the promptness goals).
 const HANDED_OFF_WITHIN_MS: f64 = 20_000.0;
+/// `delivery.rooms.compare_interval_ms`, and what a busy machine takes to look and read.
+const ROOM_CONVERGES_WITHIN: Duration = Duration::from_secs(15);
 /// Commits, tells and pushes.
 const ACTOR: usize = 0;
 /// Holds Bob's socket.
@@ -255,6 +261,39 @@ async fn who_is_written_to_is_told_once_although_the_node_dies_with_the_message(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_wrote_in_a_room_before_it_died_is_heard_once_by_comparison_or_with_the_next_change() {
+    let mut stage = Stage::set_on(options(&ROOMY)).await;
+    let room = room_of_two(&stage).await;
+    take_invitation(&stage).await;
+    let mut bob = follow(&stage, &stage.bob, HOLDER, &room).await;
+    for (failpoint, is_followed) in IN_A_ROOM.into_iter().flat_map(|it| [(it, true), (it, false)]) {
+        stage.arm(ACTOR, failpoint).await;
+        let content = format!("{failpoint}, followed: {is_followed}");
+        let message = json!({"channelId": room, "content": content, "clientId": content});
+        let request =
+            stage.ann.at(&stage.node(ACTOR)).request(http::Method::POST, "/messages/").json(&message);
+        let sent_at = Instant::now();
+        // Whether it is answered, depends on which is faster.
+        let _answer = request.send().await;
+        stage.crashed(ACTOR, failpoint).await;
+        if is_followed {
+            say(&stage, &stage.ann, 2, &room, "next").await;
+        }
+
+        let heard = bob.expect_event("MESSAGE_CREATED").await;
+        assert_eq!(heard["content"], content.as_str(), "{heard}");
+        assert!(sent_at.elapsed() < ROOM_CONVERGES_WITHIN, "{failpoint}: {:?}", sent_at.elapsed());
+        if is_followed {
+            assert_eq!(bob.expect_event("MESSAGE_CREATED").await["content"], "next");
+        }
+        // Who was not answered sends it again, and it is the same message.
+        let again = stage.ann.at(&stage.node(2)).post("/messages/", message).await.expect(200);
+        assert_eq!(again["id"], heard["id"], "{failpoint}");
+        bob.expect_nothing_more().await;
+    }
+}
+
 #[test]
 fn every_failpoint_of_the_code_is_listed_and_crashed_at() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -268,7 +307,16 @@ fn every_failpoint_of_the_code_is_listed_and_crashed_at() {
     let page = std::fs::read_to_string(root.join("src/failpoint.rs")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("//! | `"));
     let listed: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
-    let tables = [&BEFORE_THE_COMMIT[..], &TELLING, &RECEIVING, &SWEEPING, &PUSHING, &EXPIRING, &NOTIFYING];
+    let tables = [
+        &BEFORE_THE_COMMIT[..],
+        &TELLING,
+        &RECEIVING,
+        &SWEEPING,
+        &PUSHING,
+        &EXPIRING,
+        &NOTIFYING,
+        &IN_A_ROOM,
+    ];
 
     assert_eq!(tables.concat(), listed, "the tables here and in src/failpoint.rs");
     let distinct: BTreeSet<&str> = in_code.iter().map(String::as_str).collect();

@@ -2,14 +2,21 @@
 
 use std::collections::HashMap;
 
+use uuid::Uuid;
+
 use super::{Evidence, Findings, Invariant};
 use crate::history::{Answer, Change, Record};
+use crate::rooms::Part;
 use crate::truth::Row;
 
 pub fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let changes: Vec<&Change> = evidence.records.iter().filter_map(change).collect();
     let mut told: HashMap<(usize, i64), Vec<&Row>> = HashMap::new();
     for row in evidence.rows {
+        if let Some(room) = row.room {
+            check_of_room(row, room, evidence, findings);
+            continue;
+        }
         match (row.actor, row.name) {
             (Some(actor), Some(name)) => told.entry((actor, name)).or_default().push(row),
             _ => findings
@@ -67,6 +74,17 @@ fn is_addressed_well(row: &Row, evidence: &Evidence<'_>) -> bool {
         if row.own { Some(actor) } else { evidence.parties.get(actor).map(|party| party.partner) }
     });
     addressee == Some(row.user)
+}
+
+/// Whoever is told of a room's life is, or was, in it.
+fn check_of_room(row: &Row, room: Uuid, evidence: &Evidence<'_>, findings: &mut Findings) {
+    let room = evidence.rooms.iter().find(|(it, _)| it.id == room);
+    let seat = room.and_then(|(room, _)| room.seat_of(row.user));
+    if seat.is_none_or(|seat| seat.part == Part::Stranger) {
+        let Row { user, seq, .. } = row;
+        findings
+            .add(Invariant::Leak, format!("user {user} seq {seq} tells of a room that they were never in"));
+    }
 }
 
 /// Each person's seqs are 1, 2, 3, …

@@ -8,14 +8,19 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::history::{Millis, Record};
+use crate::rooms::Room;
+use crate::rooms::truth::RoomTruth;
 use crate::truth::{Push, Row};
 use crate::users::{Habit, User};
 
 mod changes;
+mod rooms;
 mod settling;
 mod sockets;
 #[cfg(test)]
 mod tests;
+
+pub use rooms::Counts;
 
 /// What must never happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -92,6 +97,8 @@ pub struct Evidence<'a> {
     pub records: &'a [Record],
     pub rows: &'a [Row],
     pub pushes: &'a [Push],
+    /// Each room, and what the database holds of it.
+    pub rooms: &'a [(Room, RoomTruth)],
     /// When everybody was called back: what was pushed after that does not count any more.
     pub recalled_at: Millis,
     /// Events that were not settled in time after the healing.
@@ -114,6 +121,7 @@ pub struct Findings {
     pub events: usize,
     pub arrivals: usize,
     pub connections: usize,
+    pub rooms: Counts,
 }
 
 impl Findings {
@@ -135,5 +143,6 @@ pub fn judge(evidence: &Evidence<'_>) -> Findings {
     changes::check(evidence, &mut findings);
     sockets::check(evidence, &mut findings);
     settling::check(evidence, &mut findings);
+    rooms::check(evidence, &mut findings);
     findings
 }

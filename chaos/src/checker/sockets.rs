@@ -48,7 +48,7 @@ pub fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
                     check_order(arrival, is_new, progress, findings);
                 }
             }
-            Record::Change(_) | Record::Ended(_) => {}
+            Record::Change(_) | Record::Ended(_) | Record::Room(_) => {}
         }
     }
 }

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::history::{Answer, Arrival, Change, Opened, Resync};
+use crate::rooms::{Part, Seat};
 
 /// A couple, one change of the first that both were told, and both saw.
 struct Story {
@@ -11,6 +12,7 @@ struct Story {
     records: Vec<Record>,
     rows: Vec<Row>,
     pushes: Vec<Push>,
+    rooms: Vec<(Room, RoomTruth)>,
     overdue: i64,
 }
 
@@ -27,6 +29,7 @@ fn row(user: usize, seq: i64, name: i64) -> Row {
         seq,
         actor: Some(0),
         name: Some(name),
+        room: None,
         own: user == 0,
         pushable: user == 1,
         created_at: 1_000 * seq,
@@ -60,7 +63,7 @@ impl Story {
         let mut records = vec![change(NAME, Answer::Done), opened(0, 0, false), opened(1, 1, false)];
         records.extend([arrival(&rows[0], 0), arrival(&rows[1], 1)]);
         let parties = vec![party(1, Habit::Steady), party(0, Habit::Steady)];
-        Self { parties, records, rows, pushes: Vec::new(), overdue: 0 }
+        Self { parties, records, rows, pushes: Vec::new(), rooms: Vec::new(), overdue: 0 }
     }
 
     fn judge(&self) -> Findings {
@@ -69,6 +72,7 @@ impl Story {
             records: &self.records,
             rows: &self.rows,
             pushes: &self.pushes,
+            rooms: &self.rooms,
             recalled_at: 1_000_000,
             overdue_after_healing: self.overdue,
         })
@@ -183,6 +187,20 @@ fn what_is_for_somebody_else_is_a_leak() {
     let mut pushed = Story::good();
     pushed.pushes.push(Push { user: Some(0), ..push(&pushed.rows[1]) });
     assert_eq!(pushed.found(), [Invariant::Leak]);
+}
+
+#[test]
+fn what_is_told_of_a_room_is_for_those_who_are_or_were_in_it() {
+    let mut story = Story::good();
+    let invited = Row { room: Some(Uuid::nil()), actor: None, name: None, ..row(1, 2, NAME) };
+    story.records.push(arrival(&invited, 1));
+    story.rows.push(invited);
+    assert_eq!(story.found(), [Invariant::Leak]);
+    let seats = vec![Seat { user: 1, part: Part::Guest, by_seq: false }];
+    story.rooms.push((Room { index: 0, id: Uuid::nil(), seats }, RoomTruth::default()));
+    assert_eq!(story.found(), []);
+    story.rooms[0].0.seats[0].part = Part::Stranger;
+    assert_eq!(story.found(), [Invariant::Leak]);
 }
 
 #[test]

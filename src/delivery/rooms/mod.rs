@@ -144,6 +144,7 @@ impl Rooms {
     /// Tells the room's subscribers on all nodes. Call it after the commit; it returns at once. What is lost on the way is
     /// read from the log.
     pub fn publish(&self, frame: RoomFrame) {
+        crate::failpoint!("room_committed");
         let RoomFrame { room, revision, kind, frame } = frame;
         metrics::counter!("fanlight_room_frames_published_total", "kind" => kind).increment(1);
         self.0.change(room, revision, Change::Frame(frame));

@@ -80,6 +80,7 @@ impl Inner {
                 .iter()
                 .map(|outgoing| TopicMessage { topic: outgoing.room, message: outgoing.message.clone() })
                 .collect();
+            crate::failpoint!("room_unsaid");
             if let Err(error) = self.parts.topics.publish(&messages).await {
                 tracing::debug!(%error, "what happened in rooms is said again later");
                 metrics::counter!("fanlight_room_publish_failures_total").increment(1);

@@ -17,6 +17,7 @@ use crate::delivery::rooms::gate::Gate;
 use crate::delivery::rooms::log::{Head, RoomFrame};
 use crate::delivery::rooms::seats::{SeatId, Seats, Told};
 use crate::domain::ids::{ConnectionId, UserId};
+use crate::seeded_bug;
 
 /// Changes that are told in one go.
 const BATCH_MAX: usize = 32;
@@ -64,8 +65,10 @@ impl Room {
     /// even if changes before it are missing.
     pub fn arrive(&mut self, revision: i64, change: Change) -> Vec<(Arc<Mailbox>, SeatId)> {
         let evicted = match change {
-            Change::Expelled(user) => self.seats.evict(revision, |it| it == user),
-            Change::Frame(_) => Vec::new(),
+            Change::Expelled(user) if !seeded_bug::keeps_the_removed() => {
+                self.seats.evict(revision, |it| it == user)
+            }
+            _ => Vec::new(),
         };
         self.head = self.head.max(revision);
         if self.told.is_some_and(|told| revision <= told) {

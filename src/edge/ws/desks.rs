@@ -251,6 +251,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_command_counts_as_memory_until_it_is_done_or_given_up() {
+        let (desks, slow, mailbox) = desks();
+        let bytes = r#"{"type":"SLOW","number":1,"ref":1}"#.len();
+        for number in 1..=3 {
+            say(&desks, &mailbox, number);
+        }
+        assert_eq!(mailbox.weight(), 3 * bytes);
+        slow.permits.add_permits(1);
+        answers(&mailbox, 1).await;
+        tokio::task::yield_now().await;
+        assert_eq!(mailbox.weight(), 2 * bytes, "one is being handled, and one waits");
+        desks.end(&mailbox);
+        assert_eq!(mailbox.weight(), bytes);
+        slow.permits.add_permits(1);
+        until_ended(&slow).await;
+        answers(&mailbox, 1).await;
+        assert_eq!(mailbox.weight(), 0);
+    }
+
+    #[tokio::test]
     async fn a_connection_that_ends_is_cleared_once_after_its_last_command() {
         let (desks, slow, mailbox) = desks();
         desks.end(&mailbox);

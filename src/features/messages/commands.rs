@@ -68,7 +68,15 @@ struct Written {
 }
 
 pub struct Commands {
-    pub service: Arc<Service>,
+    pub(super) service: Arc<Service>,
+    pub(super) deadline: Duration,
+}
+
+impl Commands {
+    #[must_use]
+    pub fn new(service: Arc<Service>) -> Self {
+        Self { service, deadline: DEADLINE }
+    }
 }
 
 #[async_trait]
@@ -79,7 +87,7 @@ impl Handler for Commands {
 
     async fn handle(&self, call: &Call) -> Result<Answer, Refusal> {
         let draft = draft(&call.fields()?)?;
-        let sending = timeout(DEADLINE, self.service.send(call.mailbox.user, &draft));
+        let sending = timeout(self.deadline, self.service.send(call.mailbox.user, &draft));
         let sent = sending.await.map_err(|_| Problem::unavailable())?.map_err(Problem::from)?;
         let message = sent.message();
         Ok(Answer::Frame(call.ok(&Written {

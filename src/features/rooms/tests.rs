@@ -1,6 +1,7 @@
 //! The commands, as they come from a client, with rooms and their members in memory.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,16 +28,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAGE: &str = include_str!("../../../docs/protocol.md");
 
 /// Members are whoever is in it, of every room; nothing was ever said.
-struct Club(BTreeSet<UserId>);
+struct Club {
+    members: BTreeSet<UserId>,
+    /// Of no room it can be said where it is.
+    is_silent: bool,
+}
 
 #[async_trait]
 impl Doorkeeper for Club {
     async fn may_subscribe(&self, user: UserId, _: ChannelId) -> Result<(), Denied> {
-        if self.0.contains(&user) { Ok(()) } else { Err(Denied::Hidden) }
+        if self.members.contains(&user) { Ok(()) } else { Err(Denied::Hidden) }
     }
 
     async fn may_type(&self, user: UserId, _: ChannelId) -> Result<(), Denied> {
-        if self.0.contains(&user) { Ok(()) } else { Err(Denied::Forbidden) }
+        if self.members.contains(&user) { Ok(()) } else { Err(Denied::Forbidden) }
     }
 }
 
@@ -51,11 +56,14 @@ impl RoomLog for Club {
     }
 
     async fn heads(&self, rooms: &[ChannelId]) -> Result<Vec<(ChannelId, i64, i64)>, RoomError> {
+        if self.is_silent {
+            return pending().await;
+        }
         Ok(rooms.iter().map(|room| (*room, 3, 5)).collect())
     }
 
     async fn members(&self, _: ChannelId, among: &[UserId]) -> Result<Vec<UserId>, RoomError> {
-        Ok(among.iter().copied().filter(|user| self.0.contains(user)).collect())
+        Ok(among.iter().copied().filter(|user| self.members.contains(user)).collect())
     }
 }
 
@@ -67,6 +75,10 @@ struct World {
 
 impl World {
     fn new(members: &[UserId]) -> Self {
+        Self::of(Club { members: members.iter().copied().collect(), is_silent: false })
+    }
+
+    fn of(club: Club) -> Self {
         #[derive(Deserialize)]
         struct Defaults {
             delivery: crate::delivery::Config,
@@ -75,7 +87,7 @@ impl World {
         let (node, shutdown) = (NodeId::generate(), Shutdown::new());
         let presence = Arc::<MemoryPresence>::default();
         let topics = Arc::new(MemoryBroker::new(Arc::<MemoryBus>::default(), presence, node));
-        let club = Arc::new(Club(members.iter().copied().collect()));
+        let club = Arc::new(club);
         let health = Arc::new(BrokerHealth::default());
         let parts = Parts { node, config, log: Arc::clone(&club) as _, topics, health };
         let rooms = Rooms::start(parts, &shutdown);
@@ -159,6 +171,20 @@ async fn a_stranger_is_refused_and_learns_nothing() {
         let answer = world.say(&mailbox(stranger), &command).await.unwrap();
         assert_eq!((&answer["type"], &answer["code"]), (&json!("ERROR"), &json!(code)));
     }
+    assert!(world.rooms.is_empty());
+}
+
+#[tokio::test]
+async fn who_subscribes_while_postgres_says_nothing_is_answered_and_keeps_no_seat() {
+    let (user, room) = (UserId::generate(), ChannelId::generate());
+    let world = World::of(Club { members: BTreeSet::from([user]), is_silent: true });
+    let command = json!({"type": "SUBSCRIBE", "channelId": room, "revision": 5, "ref": 1});
+    let mailbox = mailbox(user);
+
+    let answer = timeout(PATIENCE, world.say(&mailbox, &command)).await.expect("it is answered").unwrap();
+
+    assert_eq!((&answer["code"], &answer["ref"]), (&json!("unavailable"), &json!(1)), "{answer}");
+    assert!(answer["retryAfterMs"].is_u64(), "{answer}");
     assert!(world.rooms.is_empty());
 }
 

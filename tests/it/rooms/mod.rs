@@ -51,7 +51,7 @@ pub async fn room_of_two(stage: &Stage) -> String {
 }
 
 /// A socket that follows the room; what was not about the room has been confirmed before.
-async fn follow(stage: &Stage, client: &Client, node: usize, room: &str) -> Socket {
+pub async fn follow(stage: &Stage, client: &Client, node: usize, room: &str) -> Socket {
     stage.until_settled_for(client).await;
     let mut socket = stage.connect(client, node, "").await;
     socket.send(json!({"type": "SUBSCRIBE", "channelId": room, "ref": "in"})).await;
@@ -61,7 +61,7 @@ async fn follow(stage: &Stage, client: &Client, node: usize, room: &str) -> Sock
 }
 
 /// Lets the invitation be delivered, so that it is in nobody's way.
-async fn take_invitation(stage: &Stage) {
+pub async fn take_invitation(stage: &Stage) {
     for client in [&stage.ann, &stage.bob] {
         let socket = stage.connect(client, 0, "").await;
         stage.until_settled_for(client).await;
@@ -69,7 +69,7 @@ async fn take_invitation(stage: &Stage) {
     }
 }
 
-async fn say(stage: &Stage, client: &Client, node: usize, room: &str, content: &str) -> Value {
+pub async fn say(stage: &Stage, client: &Client, node: usize, room: &str, content: &str) -> Value {
     let body = json!({"channel_id": room, "content": content});
     client.at(&stage.node(node)).post("/messages/", body).await.expect(201)
 }

@@ -1,6 +1,7 @@
 //! Between what a client missed and what happens there is neither gap nor repetition.
 
 use super::*;
+use crate::ports::broker::{BrokerError, TopicMessage};
 
 #[tokio::test]
 async fn a_client_gets_what_it_missed_and_then_what_happens() {
@@ -207,4 +208,47 @@ async fn a_connection_that_ends_during_its_replay_is_given_up() {
     let (subscribed, ()) = tokio::join!(subscribing, ending);
     subscribed.unwrap_err();
     assert!(node.rooms.is_empty());
+}
+
+/// Unsubscribes, and the first time does not hear that it has.
+struct LateFailure {
+    broker: Arc<MemoryBroker>,
+    failed: watch::Sender<bool>,
+}
+
+#[async_trait]
+impl Topics for LateFailure {
+    async fn subscribe(&self, topics: &[ChannelId]) -> Result<(), BrokerError> {
+        self.broker.subscribe(topics).await
+    }
+
+    async fn unsubscribe(&self, topics: &[ChannelId]) -> Result<(), BrokerError> {
+        self.broker.unsubscribe(topics).await?;
+        if self.failed.send_replace(true) {
+            return Ok(());
+        }
+        Err(BrokerError::Unavailable("no answer".to_owned()))
+    }
+
+    async fn publish(&self, batch: &[TopicMessage]) -> Result<(), BrokerError> {
+        self.broker.publish(batch).await
+    }
+}
+
+#[tokio::test]
+async fn who_joins_after_an_unsubscription_that_failed_late_hears_the_room() {
+    let world = World::new();
+    let failed = watch::Sender::new(false);
+    let late = |broker| Arc::new(LateFailure { broker, failed: failed.clone() }) as _;
+    let [here, there] = [world.node_through(late).await, world.node().await];
+    let user = UserId::generate();
+    let room = world.room(&[user]);
+    let first = here.joined(&world, user, room).await;
+    assert!(here.rooms.leave(&first.mailbox, room));
+    failed.subscribe().wait_for(|failed| *failed).await.unwrap();
+
+    let second = here.joined(&world, user, room).await;
+    there.rooms.publish(world.log.send(room));
+
+    assert_eq!(second.until_revision(1).await, [1]);
 }

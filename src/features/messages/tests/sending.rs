@@ -1,13 +1,20 @@
 //! A message is written once, is answered as documented, and is told to the room.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{channel_of, couple, id, kinds, path, say, send};
+use crate::delivery::mailbox::{Bounds, Mailbox};
 use crate::domain::clock::Clock as _;
-use crate::domain::ids::{ChannelId, MessageId};
+use crate::domain::ids::{ChannelId, MessageId, SessionId};
+use crate::edge::ws::protocol::CommandErrorCode;
+use crate::edge::ws::{Answer, Call, Handler as _};
 use crate::features::fixture::World;
+use crate::features::messages::commands::Commands;
 
 #[tokio::test]
 async fn a_message_is_answered_shown_and_told_as_documented() {
@@ -189,4 +196,32 @@ async fn who_writes_too_much_is_told_when_to_go_on() {
     // Others may, and the same person elsewhere.
     say(&world, ben, channel, "five").await;
     say(&world, ann, channel_of(&world, &[ann]).await, "six").await;
+}
+
+#[tokio::test]
+async fn a_send_that_waits_too_long_is_answered_and_said_again_it_is_one_message() {
+    let world = World::new().await;
+    let (ann, _, channel) = couple(&world).await;
+    let bounds = Bounds { frames_max: 10, bytes_max: 10_000 };
+    let mailbox = Arc::new(Mailbox::new(ann, SessionId::generate(), None, bounds));
+    let command = json!({"type": "SEND", "channelId": channel, "content": "Hello", "clientId": "c-1"});
+    let call = Call::new(&mailbox, "SEND", command.to_string());
+
+    let mut lock = world.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM channels WHERE id = $1 FOR UPDATE")
+        .bind(channel.0)
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let hasty = Commands { service: Arc::clone(&world.messages), deadline: Duration::from_millis(100) };
+    let refusal = hasty.handle(&call).await.unwrap_err();
+    assert_eq!(refusal.code, CommandErrorCode::Unavailable);
+    lock.rollback().await.unwrap();
+
+    // Postgres may have gone on with what nobody waits for any more.
+    let answer = Commands::new(Arc::clone(&world.messages)).handle(&call).await.unwrap();
+    let Answer::Frame(frame) = answer else { panic!("{answer:?}") };
+    let said: Value = serde_json::from_slice(&frame[frame.len() - usize::from(frame[3])..]).unwrap();
+    assert_eq!((&said["type"], &said["seq"]), (&json!("OK"), &json!(1)), "{said}");
+    assert_eq!(world.count("SELECT count(*) FROM messages").await, 1);
 }
