@@ -24,7 +24,7 @@ use crate::toolbox::toolbox;
 /// A browser's steps, or a minute of schemathesis on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// All requests come from one person at one address, and hashing well is not what they are about.
-const UNLIMITED: [(&str, &str); 12] = [
+const UNLIMITED: [(&str, &str); 13] = [
     ("FANLIGHT__ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ACCOUNT_AND_ADDRESS_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ACCOUNT_MAX", "1000000"),
@@ -34,6 +34,7 @@ const UNLIMITED: [(&str, &str); 12] = [
     ("FANLIGHT__MESSAGES__PER_MINUTE_MAX", "1000000"),
     ("FANLIGHT__MESSAGES__READS_PER_MINUTE_MAX", "1000000"),
     ("FANLIGHT__MESSAGES__SEARCHES_PER_MINUTE_MAX", "1000000"),
+    ("FANLIGHT__UPLOADS__PER_MINUTE_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__HASHING_MEMORY_KIB", "64"),
     ("FANLIGHT__ACCOUNTS__HASHING_PASSES", "1"),
     ("FANLIGHT__ACCOUNTS__HASHING_LANES", "1"),
@@ -353,6 +354,8 @@ async fn schemathesis_finds_nothing_that_the_document_does_not_say() {
     client::link(&parting, &register("parted").await).await;
     let offered = user.post("/linking/sessions", Value::Null).await.expect(201);
     let (channel, message, deleted_message) = said_in_a_channel(&user).await;
+    let upload = user.request(Method::POST, "/uploads").header("content-type", "text/plain").body("Hello");
+    let upload = user.send(upload).await.expect(201);
 
     try_all(
         &cluster,
@@ -368,6 +371,7 @@ async fn schemathesis_finds_nothing_that_the_document_does_not_say() {
             ("CHANNEL", &channel),
             ("MESSAGE", &message),
             ("DELETED_MESSAGE", &deleted_message),
+            ("UPLOAD", upload["id"].as_str().unwrap()),
         ],
     )
     .await;

@@ -53,6 +53,11 @@ pub enum UploadsError {
 }
 
 impl UploadsError {
+    /// Whether it is what came that was wrong, and nothing was being done with it when that was seen.
+    pub fn is_clients(&self) -> bool {
+        matches!(self, Self::TypeMismatch | Self::Empty | Self::TooLarge | Self::CutOff)
+    }
+
     /// For the metric: how the receiving of a file ended.
     pub fn result(&self) -> &'static str {
         match self {

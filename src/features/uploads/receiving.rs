@@ -1,13 +1,19 @@
 //! Takes a file from its client to the store, piece by piece, and looks at it on the way.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Body;
 use futures_util::StreamExt as _;
+use tokio::time::timeout;
 
 use crate::features::uploads::error::UploadsError;
 use crate::features::uploads::kinds::{HEAD_BYTES, Kind};
 use crate::features::uploads::model::Received;
 use crate::ports::blobs::Writing;
+
+/// A client that sends nothing for so long is gone, whatever TCP believes.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What is known of a file before it comes.
 pub struct Expected {
@@ -26,7 +32,9 @@ pub async fn pour(body: Body, into: &mut Writing, expected: &Expected) -> Result
     let (mut bytes, mut digest) = (0_u64, Context::new(&SHA256));
     let mut head = Head::default();
     let mut pieces = body.into_data_stream();
-    while let Some(piece) = pieces.next().await {
+    loop {
+        let Ok(piece) = timeout(SILENCE_MAX, pieces.next()).await else { return Err(UploadsError::TooSlow) };
+        let Some(piece) = piece else { break };
         let piece = piece.map_err(|_| UploadsError::CutOff)?;
         bytes += piece.len() as u64;
         if bytes > expected.bytes_max {

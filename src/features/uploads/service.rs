@@ -1,6 +1,7 @@
 //! Receives files, and shows them to who may read them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::StreamExt as _;
@@ -23,6 +24,8 @@ use crate::shutdown::Shutdown;
 
 /// A row whose node says nothing for so many times as long as a file may take is the sweep's.
 const PATIENCE: u32 = 2;
+/// After this, the store does nothing more of what it was asked and did not answer.
+const SETTLING: Duration = Duration::from_mins(1);
 
 pub struct Settings {
     pub pool: PgPool,
@@ -149,22 +152,22 @@ impl Service {
                 Err(error)
             }
         };
-        if result.is_err() {
-            self.discard(blobs, id).await;
+        if let Err(error) = &result {
+            self.discard(blobs, id, error).await;
         }
         result
     }
 
-    /// Leaves nothing of a file that has not arrived; what cannot be done now, the sweep does.
-    async fn discard(&self, blobs: &Blobs, id: UploadId) {
+    /// Leaves nothing of a file that has not arrived. What the store was asked and did not answer may still come true: that
+    /// is left to the sweep, and so is what cannot be done now.
+    async fn discard(&self, blobs: &Blobs, id: UploadId, error: &UploadsError) {
         let now = self.clock.now();
-        // First of all: a row that can still be attached must not lead to nothing.
-        let is_gone = match within_deadline(repository::end(&self.pool, id, now)).await {
-            Ok(_) => blobs.remove(id.0).await.is_ok(),
-            Err(_) => false,
-        };
+        let over_at = if error.is_clients() { now } else { now + SETTLING };
+        let ended = within_deadline(repository::end(&self.pool, id, over_at)).await;
+        // Ended first: a row that can still be attached must not lead to nothing.
+        let is_gone = ended.is_ok() && error.is_clients() && blobs.remove(id.0).await.is_ok();
         if !is_gone || within_deadline(repository::forget(&self.pool, &[id.0])).await.is_err() {
-            tracing::warn!(upload.id = %id, "a file that has not arrived is left to the sweep");
+            tracing::warn!(%error, upload.id = %id, "a file that has not arrived is left to the sweep");
         }
     }
 
