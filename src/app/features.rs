@@ -13,7 +13,7 @@ use crate::domain::clock::SharedClock;
 use crate::domain::tokens::KeyRing;
 use crate::edge::auth::Authenticator;
 use crate::edge::ws::Handler;
-use crate::features::{accounts, channels, devices, linking, messages, rooms, status};
+use crate::features::{accounts, channels, devices, linking, messages, presence, rooms, status};
 use crate::ports::throttle::Throttle;
 use crate::shutdown::Shutdown;
 
@@ -25,6 +25,7 @@ pub struct Features<'a> {
     pub throttle: Arc<dyn Throttle>,
     pub dispatcher: &'a Dispatcher,
     pub rooms: &'a Rooms,
+    pub presence: &'a Arc<presence::Service>,
     pub working: &'a Shutdown,
 }
 
@@ -46,9 +47,13 @@ impl Features<'_> {
             .merge(self.status())
             .merge(self.devices())
             .merge(self.channels())
-            .merge(messages::routes(Arc::clone(&messages)));
+            .merge(messages::routes(Arc::clone(&messages)))
+            .merge(presence::routes(Arc::clone(self.presence)));
         self.watch_revocations(authenticator, revoke);
-        Ok((routes, vec![self.rooms(), Arc::new(messages::Commands { service: messages })]))
+        let presence = presence::Commands { service: Arc::clone(self.presence) };
+        let handlers: Vec<Arc<dyn Handler>> =
+            vec![self.rooms(), Arc::new(messages::Commands { service: messages }), Arc::new(presence)];
+        Ok((routes, handlers))
     }
 
     fn accounts(&self, keys: Arc<KeyRing>, announce: accounts::Announce) -> anyhow::Result<OpenApiRouter> {

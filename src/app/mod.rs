@@ -31,9 +31,10 @@ use crate::edge::http::server::{self, Server};
 use crate::edge::ops::{self, Health};
 use crate::edge::ws::{self, Sockets};
 use crate::features::accounts::{self, SessionRevoked};
-use crate::features::{devices, messages};
+use crate::features::{devices, messages, presence};
 use crate::ports::broker::{RedisBroker, Topics};
-use crate::ports::presence::RedisPresence;
+use crate::ports::presence::marks::RedisMarks;
+use crate::ports::presence::{Presence, RedisPresence};
 use crate::ports::push;
 use crate::ports::redis::RedisLink;
 use crate::ports::throttle::{FallbackThrottle, MemoryThrottle, RedisThrottle, Throttle};
@@ -81,7 +82,9 @@ impl App {
         follow_redis(&link, &working);
         let parts = Delivery::start(&config, (&pools, &database), &link, node, &clock, &working)?;
         let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
-        let listener = on_control(&parts.registry, Arc::clone(&revoke), Arc::clone(&database));
+        let presence = parts.start_presence(&config, node, &pools, &link, &working);
+        let listener =
+            on_control(&parts.registry, Arc::clone(&revoke), Arc::clone(&database), Arc::clone(&presence));
         let rooms = parts.start_rooms(&config, node, &pools, &working);
         parts.membership.start(Listeners { control: listener, topics: rooms.listener() }, &working);
         let (membership, registry) = (Arc::clone(&parts.membership), Arc::clone(&parts.registry));
@@ -97,6 +100,7 @@ impl App {
             throttle,
             dispatcher: &parts.dispatcher,
             rooms: &rooms,
+            presence: &presence,
             working: &working,
         };
         let (routes, handlers) = features.start(keys, &authenticator, revoke, &parts.membership)?;
@@ -164,6 +168,7 @@ impl App {
 struct Delivery {
     registry: Arc<Registry>,
     membership: Arc<Membership>,
+    presence: Arc<dyn Presence>,
     settlement: Settlement,
     dispatcher: Dispatcher,
     topics: Arc<dyn Topics>,
@@ -184,7 +189,7 @@ impl Delivery {
         let Pools { requests, background } = pools;
         let registry = Arc::new(Registry::default());
         let broker = Arc::new(RedisBroker::new(link.clone(), node));
-        let presence = Arc::new(RedisPresence::new(link.clone()));
+        let presence: Arc<dyn Presence> = Arc::new(RedisPresence::new(link.clone()));
         let broker_health = Arc::new(BrokerHealth::default());
         let gateway = push::gateway(&config.push, Arc::clone(clock))?;
         let tokens =
@@ -224,12 +229,12 @@ impl Delivery {
         let membership = Membership::new(
             node,
             Arc::clone(&registry),
-            presence,
+            Arc::clone(&presence),
             broker,
             Arc::clone(&broker_health),
             fallback,
         );
-        Ok(Self { registry, membership, settlement, dispatcher, topics, broker_health, health })
+        Ok(Self { registry, membership, presence, settlement, dispatcher, topics, broker_health, health })
     }
 
     fn start_rooms(&self, config: &Config, node: NodeId, pools: &Pools, working: &Shutdown) -> Rooms {
@@ -241,6 +246,28 @@ impl Delivery {
             health: Arc::clone(&self.broker_health),
         };
         Rooms::start(parts, working)
+    }
+
+    fn start_presence(
+        &self,
+        config: &Config,
+        node: NodeId,
+        pools: &Pools,
+        link: &RedisLink,
+        working: &Shutdown,
+    ) -> Arc<presence::Service> {
+        let parts = presence::Parts {
+            node,
+            config: config.presence.clone(),
+            pool: pools.requests.clone(),
+            background: pools.background.clone(),
+            registry: Arc::clone(&self.registry),
+            membership: Arc::clone(&self.membership),
+            presence: Arc::clone(&self.presence),
+            marks: Arc::new(RedisMarks::new(link.clone())),
+            health: Arc::clone(&self.broker_health),
+        };
+        presence::Service::start(parts, working)
     }
 }
 
@@ -302,6 +329,7 @@ fn on_control(
     registry: &Arc<Registry>,
     revoke: accounts::Announce,
     database: Arc<db::Watch>,
+    presence: Arc<presence::Service>,
 ) -> ControlListener {
     let registry = Arc::clone(registry);
     Arc::new(move |control| match control {
@@ -310,6 +338,7 @@ fn on_control(
             registry.replace_device(user, &device, connection);
         }
         Control::DatabaseSeen(server) => database.hear(server),
+        Control::PresenceChanged { standings } => presence.hear(standings),
     })
 }
 

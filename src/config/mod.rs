@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::features::{accounts, channels, devices, linking, messages, status};
+use crate::features::{accounts, channels, devices, linking, messages, presence, status};
 use crate::ports::{push, redis, throttle};
 use crate::{db, delivery, documents, edge, telemetry};
 
@@ -49,6 +49,7 @@ pub struct Config {
     pub devices: devices::Config,
     pub channels: channels::Config,
     pub messages: messages::Config,
+    pub presence: presence::Config,
     pub documents: documents::Config,
     pub log: telemetry::logs::Config,
     pub telemetry: telemetry::traces::Config,
@@ -107,6 +108,7 @@ impl Config {
         self.devices.check()?;
         self.channels.check()?;
         self.messages.check()?;
+        self.presence.check()?;
         if self.messages.changes_kept_max < self.delivery.rooms.replay_changes_max {
             bail!(
                 "messages.changes_kept_max must be at least delivery.rooms.replay_changes_max: what is replayed must be there"

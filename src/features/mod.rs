@@ -12,6 +12,7 @@ pub mod devices;
 mod fixture;
 pub mod linking;
 pub mod messages;
+pub mod presence;
 pub mod rooms;
 pub mod status;
 
@@ -19,8 +20,14 @@ pub mod status;
 #[must_use]
 pub fn openapi() -> OpenApi {
     let mut all = accounts::openapi();
-    let parts =
-        [linking::openapi(), status::openapi(), devices::openapi(), channels::openapi(), messages::openapi()];
+    let parts = [
+        linking::openapi(),
+        status::openapi(),
+        devices::openapi(),
+        channels::openapi(),
+        messages::openapi(),
+        presence::openapi(),
+    ];
     for part in parts {
         all.merge(part);
     }
