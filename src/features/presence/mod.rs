@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use crate::db::PgPool;
 use crate::delivery::membership::{Control, Membership};
@@ -29,6 +30,8 @@ mod looking;
 mod repository;
 mod routes;
 mod sayings;
+#[cfg(test)]
+mod tests;
 mod views;
 mod vouching;
 mod watching;
@@ -82,6 +85,12 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Heard>) {
+        let (watching, heard) = Watching::new(&parts);
+        let (sayings, lookout, doubted) = (Sayings::default(), Lookout::default(), Mutex::default());
+        (Arc::new(Self { parts, sayings, watching: Arc::new(watching), lookout, doubted }), heard)
+    }
+
     /// Tells of transitions, here and on the other nodes. What is lost is found by comparison.
     async fn tell(&self, standings: Vec<Standing>) {
         for standing in &standings {
@@ -111,11 +120,9 @@ pub struct Service {
 impl Service {
     #[must_use]
     pub fn start(parts: Parts, shutdown: &Shutdown) -> Arc<Self> {
-        let (watching, heard) = Watching::new(&parts);
-        let (watching, doubted) = (Arc::new(watching), Mutex::default());
         let (config, health) = (parts.config.clone(), Arc::clone(&parts.health));
-        let (sayings, lookout) = (Sayings::default(), Lookout::default());
-        let shared = Arc::new(Shared { parts, sayings, watching: Arc::clone(&watching), lookout, doubted });
+        let (shared, heard) = Shared::new(parts);
+        let watching = Arc::clone(&shared.watching);
         shutdown.spawn("presence.vouching", Vouching::new(Arc::clone(&shared)).run(shutdown.clone()));
         shutdown.spawn("presence.looking", looking::run(Arc::clone(&shared), shutdown.clone()));
         shutdown.spawn("presence.telling", Arc::clone(&watching).run(heard, shutdown.clone()));

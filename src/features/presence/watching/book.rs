@@ -187,6 +187,15 @@ impl Book {
         self.watched.iter().flat_map(of).collect()
     }
 
+    #[cfg(test)]
+    pub fn told_to(&self, connection: ConnectionId) -> Vec<(UserId, Option<Availability>)> {
+        let told = |(user, watched): (&UserId, &Watched)| {
+            let watcher = watched.watchers.get(&connection)?;
+            Some((*user, watcher.told.map(|told| told.availability)))
+        };
+        self.watched.iter().filter_map(told).collect()
+    }
+
     /// How many users are watched, and by how many connections each, together.
     pub fn sizes(&self) -> (usize, usize) {
         (self.watched.len(), self.watches)

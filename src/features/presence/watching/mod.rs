@@ -18,6 +18,8 @@ use crate::db::{PgPool, within_deadline};
 use crate::delivery::mailbox::Mailbox;
 use crate::domain::ids::{ConnectionId, UserId};
 use crate::domain::standing::Standing;
+#[cfg(test)]
+use crate::domain::standing::Availability;
 use crate::shutdown::Shutdown;
 use crate::telemetry::as_gauge;
 
@@ -132,8 +134,19 @@ impl Watching {
         self.doubted.notify_one();
     }
 
+    /// How many users are watched, and by how many connections each, together.
+    pub fn sizes(&self) -> (usize, usize) {
+        self.book.lock().sizes()
+    }
+
+    /// What a connection was told last of each user whom it watches.
+    #[cfg(test)]
+    pub fn told_to(&self, connection: ConnectionId) -> Vec<(UserId, Option<Availability>)> {
+        self.book.lock().told_to(connection)
+    }
+
     fn measure(&self) {
-        let (watched, watches) = self.book.lock().sizes();
+        let (watched, watches) = self.sizes();
         metrics::gauge!("fanlight_presence_watched_users").set(as_gauge(watched));
         metrics::gauge!("fanlight_presence_watches").set(as_gauge(watches));
     }
@@ -141,17 +154,19 @@ impl Watching {
     /// Tells until the process stops. The only one who does: so watchers hear changes in their order.
     pub async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Heard>, shutdown: Shutdown) {
         while let Some(Some(heard)) = shutdown.unless_stopped(queue.recv()).await {
-            let all = match heard {
-                Heard::Changed(standings) => standings.into_iter().map(|it| (it, None)).collect(),
-                Heard::Compared(standings) => {
-                    standings.into_iter().map(|(it, from)| (it, Some(from))).collect::<Vec<_>>()
-                }
-            };
-            for (standing, from) in all {
-                let is_news = self.book.lock().hear(&standing, from);
-                if is_news || from == Some(standing.revision) {
-                    self.tell(standing).await;
-                }
+            self.take_in(heard).await;
+        }
+    }
+
+    pub(super) async fn take_in(&self, heard: Heard) {
+        let all: Vec<_> = match heard {
+            Heard::Changed(standings) => standings.into_iter().map(|it| (it, None)).collect(),
+            Heard::Compared(standings) => standings.into_iter().map(|(it, from)| (it, Some(from))).collect(),
+        };
+        for (standing, from) in all {
+            let is_news = self.book.lock().hear(&standing, from);
+            if is_news || from == Some(standing.revision) {
+                self.tell(standing).await;
             }
         }
     }
