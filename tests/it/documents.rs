@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::client::{self, Api, Client};
 use crate::observability::files::{literals_behind, program};
 use crate::page::chromium;
-use crate::rooms::told::follow_a_room;
+use crate::rooms::told::{follow_a_room, watch_somebody};
 use crate::shared;
 use crate::socket::Socket;
 use crate::stage::options;
@@ -245,6 +245,7 @@ async fn what_is_said_on_sockets_and_pushed_is_what_the_document_says() {
     ben.post(&format!("/channels/{channel}/read"), read).await.expect(200);
     conversation.hear(&mut v1, &["CHANNEL_CREATED", "SELF_READ_MARKER"]).await;
     follow_a_room(&mut conversation, &ada, &ben).await;
+    watch_somebody(&mut conversation, &ada, &ben).await;
     hold_against_the_documents(&conversation, &pushed).await;
 }
 

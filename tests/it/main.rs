@@ -19,6 +19,7 @@ mod logs;
 mod network;
 mod observability;
 mod page;
+mod presence;
 mod proxy;
 mod readme;
 mod reconnect;

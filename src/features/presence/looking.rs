@@ -151,11 +151,7 @@ async fn look_at(shared: &Shared, Claim { users, look_at }: Claim) -> Result<(),
     Ok(())
 }
 
-async fn hand_over(
-    shared: &Shared,
-    held: &[(UserId, NodeId)],
-    look_at: Timestamp,
-) -> Result<(), LookError> {
+async fn hand_over(shared: &Shared, held: &[(UserId, NodeId)], look_at: Timestamp) -> Result<(), LookError> {
     count("elsewhere", held.len());
     if !held.is_empty() {
         within_deadline(repository::hand_over(&shared.parts.background, held, look_at)).await?;

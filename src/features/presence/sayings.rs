@@ -92,7 +92,6 @@ impl Sayings {
         }
         state.spoken.extend(news.spoken);
     }
-
 }
 
 impl State {

@@ -156,7 +156,11 @@ impl Vouching {
     }
 
     /// Also those for whom this node answers, although it has forgotten that, or Postgres has.
-    async fn plan_for_everyone(&mut self, mut users: HashMap<UserId, Instant>, spoken: &HashSet<UserId>) -> Plan {
+    async fn plan_for_everyone(
+        &mut self,
+        mut users: HashMap<UserId, Instant>,
+        spoken: &HashSet<UserId>,
+    ) -> Plan {
         let (parts, now) = (&self.shared.parts, Instant::now());
         let here = parts.registry.all_users();
         users.extend(here.iter().map(|user| (*user, now)));
@@ -188,12 +192,7 @@ impl Vouching {
         }
     }
 
-    async fn connected(
-        &mut self,
-        users: &[(UserId, Availability)],
-        local: Local,
-        spoken: &HashSet<UserId>,
-    ) {
+    async fn connected(&mut self, users: &[(UserId, Availability)], local: Local, spoken: &HashSet<UserId>) {
         let shared = Arc::clone(&self.shared);
         for some in users.chunks(USERS_PER_STATEMENT) {
             let (pool, node) = (&shared.parts.background, shared.parts.node);

@@ -216,14 +216,16 @@ async fn what_a_connection_said_is_removed_by_whoever_meets_it_later() {
     marks.set(&[(entry.clone(), Mark { is_away: true, viewing: None })]).await.unwrap();
     assert_eq!(marks.find(&[entry.user]).await.unwrap()[0].devices, []);
     let mut redis = crate::dev::redis::connect(&link.client()).await.unwrap();
-    let exists = redis::cmd("EXISTS").arg(link.key("marks", entry.user)).query_async::<bool>(&mut redis).await;
+    let exists =
+        redis::cmd("EXISTS").arg(link.key("marks", entry.user)).query_async::<bool>(&mut redis).await;
     assert!(!exists.unwrap());
 }
 
 #[tokio::test]
 async fn of_a_node_that_is_silent_and_of_a_redis_without_a_memory_nothing_is_certain() {
     let (url, prefix) = (redis_url().await, unique_prefix());
-    let config = Config { lease_ms: 50, warmup_ms: 60_000, ..RedisLink::for_test(&url, &prefix).config().clone() };
+    let config =
+        Config { lease_ms: 50, warmup_ms: 60_000, ..RedisLink::for_test(&url, &prefix).config().clone() };
     let link = RedisLink::new(config).unwrap();
     let (presence, marks) = (RedisPresence::new(link.clone()), RedisMarks::new(link));
     let entry = entry(NodeId::generate());

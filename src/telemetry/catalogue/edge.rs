@@ -6,7 +6,8 @@ use super::metrics;
 
 const OPCODES: &[&str] = &["text", "binary", "ping", "pong", "close"];
 /// What features handle.
-const FEATURE_COMMANDS: &[&str] = &["subscribe", "unsubscribe", "typing", "send", "watch", "presence", "view"];
+const FEATURE_COMMANDS: &[&str] =
+    &["subscribe", "unsubscribe", "typing", "send", "watch", "presence", "view"];
 
 metrics! {
     /// Connections that have shown who they are.

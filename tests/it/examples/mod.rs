@@ -9,6 +9,7 @@ mod conventions;
 mod devices;
 mod linking;
 mod messages;
+mod presence;
 mod profile;
 mod push;
 mod sessions;

@@ -17,10 +17,15 @@ pub async fn connected(
 ) -> Result<Vec<Standing>, sqlx::Error> {
     let (users, statuses): (Vec<_>, Vec<_>) =
         users.iter().map(|(user, it)| (user.0, it.as_str().to_owned())).unzip();
-    let rows =
-        sqlx::query_file_as!(Row, "src/features/presence/repository/connected.sql", &users, &statuses, node.0)
-            .fetch_all(db)
-            .await?;
+    let rows = sqlx::query_file_as!(
+        Row,
+        "src/features/presence/repository/connected.sql",
+        &users,
+        &statuses,
+        node.0
+    )
+    .fetch_all(db)
+    .await?;
     standings(rows)
 }
 
@@ -31,8 +36,7 @@ pub async fn left(
     users: &[(UserId, Duration)],
     grace: Duration,
 ) -> Result<(), sqlx::Error> {
-    let (users, ages): (Vec<_>, Vec<_>) =
-        users.iter().map(|(user, age)| (user.0, age.as_secs_f64())).unzip();
+    let (users, ages): (Vec<_>, Vec<_>) = users.iter().map(|(user, age)| (user.0, age.as_secs_f64())).unzip();
     sqlx::query!(
         "WITH gone AS MATERIALIZED (
              SELECT p.user_id, now() - make_interval(secs => g.age) AS at
@@ -73,10 +77,9 @@ pub async fn claim(
     max: i64,
 ) -> Result<Option<Claim>, sqlx::Error> {
     let (retry, patience) = (retry.as_secs_f64(), patience.as_secs_f64());
-    let rows =
-        sqlx::query_file!("src/features/presence/repository/claim.sql", node.0, retry, patience, max)
-            .fetch_all(db)
-            .await?;
+    let rows = sqlx::query_file!("src/features/presence/repository/claim.sql", node.0, retry, patience, max)
+        .fetch_all(db)
+        .await?;
     // One transaction, so one time.
     let look_at = rows.first().map(|row| row.look_at);
     Ok(look_at.map(|look_at| Claim { users: rows.iter().map(|row| row.user_id).collect(), look_at }))
@@ -133,7 +136,8 @@ pub async fn hand_over(
 
 /// The other nodes that answer for somebody.
 pub async fn answering_nodes(db: impl PgExecutor<'_>, node: NodeId) -> Result<Vec<NodeId>, sqlx::Error> {
-    let rows = sqlx::query_file!("src/features/presence/repository/answering.sql", node.0).fetch_all(db).await?;
+    let rows =
+        sqlx::query_file!("src/features/presence/repository/answering.sql", node.0).fetch_all(db).await?;
     Ok(rows.into_iter().map(|row| row.node).collect())
 }
 

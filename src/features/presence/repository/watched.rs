@@ -20,11 +20,9 @@ pub async fn visible(
 }
 
 /// Those of the users who have another revision than this.
-pub async fn changed(
-    db: impl PgExecutor<'_>,
-    known: &[(UserId, i64)],
-) -> Result<Vec<Standing>, sqlx::Error> {
-    let (users, revisions): (Vec<_>, Vec<i64>) = known.iter().map(|(user, revision)| (user.0, *revision)).unzip();
+pub async fn changed(db: impl PgExecutor<'_>, known: &[(UserId, i64)]) -> Result<Vec<Standing>, sqlx::Error> {
+    let (users, revisions): (Vec<_>, Vec<i64>) =
+        known.iter().map(|(user, revision)| (user.0, *revision)).unzip();
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT k.user_id AS "user_id!: UserId", COALESCE(p.status, 'offline') AS "status!",

@@ -1,11 +1,9 @@
 //! Presence on several nodes over a real Postgres; what nodes do by themselves, tests do by hand, so that nothing waits.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -19,7 +17,6 @@ use super::watching::Heard;
 use super::{Config, Parts, Service, Shared, looking};
 use crate::config::DEFAULT_TOML;
 use crate::db::PgPool;
-use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
 use crate::delivery::fallback::Fallback;
 use crate::delivery::mailbox::{Bounds, Mailbox};
 use crate::delivery::membership::{Control, Membership};
@@ -28,104 +25,20 @@ use crate::dev::testing;
 use crate::domain::ids::{NodeId, SessionId, UserId};
 use crate::domain::standing::Standing;
 use crate::edge::ws::{Answer, Call, Handler as _};
-use crate::ports::broker::{Broker, BrokerError, Envelope, Incoming, Listener, MemoryBroker, MemoryBus, Reach};
-use crate::ports::presence::marks::{Found, Mark, Marks, MemoryMarks, Silent};
-use crate::ports::presence::{Entry, MemoryPresence, Presence, PresenceError};
+use crate::ports::broker::{Broker as _, Incoming, Listener, MemoryBroker, MemoryBus};
+use crate::ports::presence::marks::{Mark, Marks as _, MemoryMarks};
+use crate::ports::presence::{MemoryPresence, Presence as _};
 use crate::ports::push::DisabledPush;
 use crate::shutdown::Shutdown;
 
 mod away;
 mod documented;
+mod ports;
 mod storm;
 mod transitions;
 mod watching;
 
-struct NoDevices;
-
-#[async_trait]
-impl DeviceTokens for NoDevices {
-    async fn active(&self, _: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
-        Ok(Vec::new())
-    }
-
-    async fn reachable(&self, _: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
-        Ok(HashSet::new())
-    }
-
-    async fn retire(&self, _: &DeviceToken, _: &'static str) -> Result<bool, sqlx::Error> {
-        Ok(false)
-    }
-}
-
-/// A Redis that may be away, and knows what to say of that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
-    Well,
-    Away,
-    /// It lost its memory a moment ago.
-    Doubtful,
-}
-
-struct Moody {
-    marks: MemoryMarks,
-    mood: Arc<Mutex<Mood>>,
-}
-
-fn away<T>() -> Result<T, PresenceError> {
-    Err(PresenceError::Unavailable("a test says so".into()))
-}
-
-#[async_trait]
-impl Marks for Moody {
-    async fn set(&self, marks: &[(Entry, Mark)]) -> Result<(), PresenceError> {
-        if *self.mood.lock() == Mood::Away { away() } else { self.marks.set(marks).await }
-    }
-
-    async fn find(&self, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
-        let mood = *self.mood.lock();
-        match mood {
-            Mood::Well => self.marks.find(users).await,
-            Mood::Away => away(),
-            Mood::Doubtful => {
-                let nothing = |user: &UserId| Found { user: *user, devices: Vec::new(), is_certain: false };
-                Ok(users.iter().map(nothing).collect())
-            }
-        }
-    }
-
-    async fn silent(&self, nodes: &[NodeId]) -> Result<Vec<Silent>, PresenceError> {
-        if *self.mood.lock() == Mood::Well { self.marks.silent(nodes).await } else { away() }
-    }
-}
-
-/// Loses what it is told to lose; keeps what was said of all transitions.
-struct Recorder {
-    broker: MemoryBroker,
-    loses: Arc<AtomicBool>,
-    said: Arc<Mutex<Vec<Standing>>>,
-}
-
-#[async_trait]
-impl Broker for Recorder {
-    async fn route(&self, batch: &[Envelope]) -> Result<Vec<Reach>, BrokerError> {
-        self.broker.route(batch).await
-    }
-
-    async fn broadcast(&self, message: Bytes) -> Result<(), BrokerError> {
-        if let Ok(Control::PresenceChanged { standings }) = serde_json::from_slice(&message) {
-            self.said.lock().extend(standings);
-        }
-        if self.loses.load(Ordering::SeqCst) { Ok(()) } else { self.broker.broadcast(message).await }
-    }
-
-    async fn listen(&self, listener: Listener) {
-        self.broker.listen(listener).await;
-    }
-
-    async fn probe(&self) -> Result<(), BrokerError> {
-        self.broker.probe().await
-    }
-}
+use ports::{Mood, Moody, NoDevices, Recorder};
 
 pub struct World {
     pub pool: PgPool,
@@ -164,7 +77,7 @@ impl World {
             config: toml::from_str::<Defaults>(DEFAULT_TOML).unwrap().presence,
             bus: Arc::default(),
             presence,
-            marks: Arc::new(Moody { marks, mood: Arc::clone(&mood) }),
+            marks: Arc::new(Moody { marks, asked: AtomicUsize::new(0), mood: Arc::clone(&mood) }),
             mood,
             loses: Arc::default(),
             said: Arc::default(),

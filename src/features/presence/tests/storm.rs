@@ -79,7 +79,8 @@ impl Storm {
     }
 
     fn expected(&self) -> BTreeMap<UserId, &'static str> {
-        let mut all: BTreeMap<UserId, &'static str> = self.users.iter().map(|user| (*user, "offline")).collect();
+        let mut all: BTreeMap<UserId, &'static str> =
+            self.users.iter().map(|user| (*user, "offline")).collect();
         for (_, mailbox, is_away) in &self.devices {
             let status = all.get_mut(&mailbox.user).unwrap();
             *status = if *is_away && *status != "online" { "away" } else { "online" };

@@ -27,11 +27,12 @@ async fn a_user_is_online_from_the_first_connection_until_a_grace_after_the_last
     settle(&[&node]).await;
     assert_eq!(world.standing(user).await, ("offline".into(), 2));
     assert_eq!(world.said_of(user), ["online", "offline"]);
-    let seen: bool =
-        sqlx::query_scalar("SELECT last_seen BETWEEN changed_at - interval '10 s' AND changed_at FROM user_presence")
-            .fetch_one(&world.pool)
-            .await
-            .unwrap();
+    let seen: bool = sqlx::query_scalar(
+        "SELECT last_seen BETWEEN changed_at - interval '10 s' AND changed_at FROM user_presence",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
     assert!(seen, "when the connection was closed, on a clock that did not move");
 }
 
@@ -212,7 +213,11 @@ async fn what_postgres_lost_is_written_again() {
     let (_open, closed) = (node.open(stays).await, node.open(goes).await);
     settle(&[&node]).await;
     // A standby took over that lacks one commit, and has another that this node forgot.
-    sqlx::query("DELETE FROM user_presence WHERE user_id = $1").bind(stays.0).execute(&world.pool).await.unwrap();
+    sqlx::query("DELETE FROM user_presence WHERE user_id = $1")
+        .bind(stays.0)
+        .execute(&world.pool)
+        .await
+        .unwrap();
     node.close(&closed).await;
     node.flush().await;
     sqlx::query("UPDATE user_presence SET look_at = NULL").execute(&world.pool).await.unwrap();
@@ -224,6 +229,28 @@ async fn what_postgres_lost_is_written_again() {
 
     assert_eq!(world.standing(stays).await, ("online".into(), 1));
     assert_eq!(world.said_of(goes), ["online", "offline"]);
+}
+
+#[tokio::test]
+async fn a_user_at_rest_costs_redis_and_postgres_nothing() {
+    let (world, [one, other]) = World::nodes().await;
+    let nodes = [&one, &other];
+    let mut open = Vec::new();
+    for number in 0..40 {
+        open.push(nodes[number % 2].open(world.user().await).await);
+    }
+    settle(&nodes).await;
+    assert_eq!(world.marks.asked.load(Ordering::SeqCst), 0, "nobody left, and nobody is away");
+    let rows = "SELECT jsonb_agg(p.xmin::text || p::text ORDER BY p.user_id)::text FROM user_presence AS p";
+    let before: String = sqlx::query_scalar(rows).fetch_one(&world.pool).await.unwrap();
+    for node in nodes {
+        node.shared.parts.registry.turnover().note_everyone();
+        node.sweep().await;
+        node.shared.watching.compare().await.unwrap();
+    }
+    settle(&nodes).await;
+    assert_eq!(world.marks.asked.load(Ordering::SeqCst), 0);
+    assert_eq!(sqlx::query_scalar::<_, String>(rows).fetch_one(&world.pool).await.unwrap(), before);
 }
 
 #[tokio::test]

@@ -90,12 +90,17 @@ async fn one_sees_oneself_the_partner_and_with_whom_one_shares_a_conversation() 
         world.user().await,
         UserId::generate(),
     ];
-    let couple = "INSERT INTO partners (user_id, partner_id, linked_at) VALUES ($1, $2, now()), ($2, $1, now())";
+    let couple =
+        "INSERT INTO partners (user_id, partner_id, linked_at) VALUES ($1, $2, now()), ($2, $1, now())";
     sqlx::query(couple).bind(ann.0).bind(partner.0).execute(&world.pool).await.unwrap();
     let channel = world.channel(&[ann, mate, former]).await;
     let deleted = world.channel(&[ann, gone]).await;
     world.channel(&[stranger, mate]).await;
-    sqlx::query("UPDATE channels SET deleted_at = now() WHERE id = $1").bind(deleted).execute(&world.pool).await.unwrap();
+    sqlx::query("UPDATE channels SET deleted_at = now() WHERE id = $1")
+        .bind(deleted)
+        .execute(&world.pool)
+        .await
+        .unwrap();
     let leave = async |user: UserId| {
         let leave = "DELETE FROM channel_members WHERE channel_id = $1 AND user_id = $2";
         sqlx::query(leave).bind(channel).bind(user.0).execute(&world.pool).await.unwrap();
@@ -167,7 +172,11 @@ async fn a_postgres_that_lost_changes_is_believed() {
     let _phone = node.open(ben).await;
     settle(&[&node]).await;
     assert_eq!(told(&ann), [change(ben, "online")]);
-    sqlx::query("DELETE FROM user_presence WHERE user_id = $1").bind(ben.0).execute(&world.pool).await.unwrap();
+    sqlx::query("DELETE FROM user_presence WHERE user_id = $1")
+        .bind(ben.0)
+        .execute(&world.pool)
+        .await
+        .unwrap();
     node.shared.watching.compare().await.unwrap();
     node.tell().await;
     assert_eq!(told(&ann), [change(ben, "offline")]);

@@ -174,7 +174,8 @@ impl Book {
 
     /// How far everybody who is watched is known.
     pub fn revisions(&self) -> Vec<(UserId, i64)> {
-        let known = self.watched.iter().filter_map(|(user, it)| it.known.map(|known| (*user, known.revision)));
+        let known =
+            self.watched.iter().filter_map(|(user, it)| it.known.map(|known| (*user, known.revision)));
         known.collect()
     }
 

@@ -17,9 +17,9 @@ use super::{Parts, repository};
 use crate::db::{PgPool, within_deadline};
 use crate::delivery::mailbox::Mailbox;
 use crate::domain::ids::{ConnectionId, UserId};
-use crate::domain::standing::Standing;
 #[cfg(test)]
 use crate::domain::standing::Availability;
+use crate::domain::standing::Standing;
 use crate::shutdown::Shutdown;
 use crate::telemetry::as_gauge;
 
@@ -153,6 +153,7 @@ impl Watching {
 
     /// Tells until the process stops. The only one who does: so watchers hear changes in their order.
     pub async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Heard>, shutdown: Shutdown) {
+        self.measure();
         while let Some(Some(heard)) = shutdown.unless_stopped(queue.recv()).await {
             self.take_in(heard).await;
         }

@@ -38,10 +38,7 @@ fn encode(mark: Mark) -> String {
 /// What a newer version may say more is left out.
 fn decode(text: &str) -> Mark {
     let words = || text.split(' ');
-    Mark {
-        is_away: words().any(|word| word == AWAY),
-        viewing: words().find_map(|word| word.parse().ok()),
-    }
+    Mark { is_away: words().any(|word| word == AWAY), viewing: words().find_map(|word| word.parse().ok()) }
 }
 
 #[async_trait]
@@ -109,7 +106,8 @@ impl Marks for RedisMarks {
 }
 
 fn read(user: UserId, answer: &[String]) -> Found {
-    let (is_certain, rest) = answer.split_first().map_or((false, answer), |(first, rest)| (first == "1", rest));
+    let (is_certain, rest) =
+        answer.split_first().map_or((false, answer), |(first, rest)| (first == "1", rest));
     let device = |fields: &[String]| {
         let [connection, node, mark] = fields else { return None };
         Some(Device { connection: connection.parse().ok()?, node: node.parse().ok()?, mark: decode(mark) })
