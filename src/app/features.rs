@@ -1,24 +1,22 @@
 //! Starts the features of a node, and their jobs.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::attention::Screens;
 use crate::config::Config;
 use crate::db::Pools;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::membership::Membership;
 use crate::delivery::rooms::Rooms;
 use crate::domain::clock::SharedClock;
-use crate::domain::ids::{ChannelId, UserId};
 use crate::domain::tokens::KeyRing;
 use crate::edge::auth::Authenticator;
 use crate::edge::ws::Handler;
 use crate::features::{
-    accounts, channels, devices, linking, messages, notifications, rooms, status, uploads,
+    accounts, channels, devices, linking, messages, notifications, presence, rooms, status, uploads,
 };
 use crate::ports::throttle::Throttle;
 use crate::shutdown::Shutdown;
@@ -31,19 +29,29 @@ pub struct Features<'a> {
     pub throttle: Arc<dyn Throttle>,
     pub dispatcher: &'a Dispatcher,
     pub rooms: &'a Rooms,
+    pub presence: &'a Arc<presence::Service>,
     pub working: &'a Shutdown,
 }
 
+/// What they answer.
+pub struct Started {
+    /// Within the time that a request may take.
+    pub routes: OpenApiRouter,
+    /// With files, which take the time that they take.
+    pub unhurried: OpenApiRouter,
+    /// On sockets.
+    pub commands: Vec<Arc<dyn Handler>>,
+}
+
 impl Features<'_> {
-    /// Starts them all: what they answer over HTTP in time and unhurried, and what on sockets. `revoke` is what a revoked session means on this
-    /// node.
+    /// Starts them all. `revoke` is what a revoked session means on this node.
     pub fn start(
         &self,
         keys: Arc<KeyRing>,
         authenticator: &Arc<Authenticator>,
         revoke: accounts::Announce,
         membership: &Arc<Membership>,
-    ) -> anyhow::Result<(OpenApiRouter, OpenApiRouter, Vec<Arc<dyn Handler>>)> {
+    ) -> anyhow::Result<Started> {
         let announce = super::announce(Arc::clone(&revoke), membership, self.working);
         let noticed = Arc::new(Notify::new());
         let messages = self.messages(Arc::clone(&noticed));
@@ -56,10 +64,15 @@ impl Features<'_> {
             .merge(self.channels())
             .merge(messages::routes(Arc::clone(&messages)))
             .merge(uploads::routes(Arc::clone(&uploads)))
-            .merge(self.notifications(noticed));
+            .merge(self.notifications(noticed))
+            .merge(presence::routes(Arc::clone(self.presence)));
         self.watch_revocations(authenticator, revoke);
-        let handlers: Vec<Arc<dyn Handler>> = vec![self.rooms(), Arc::new(messages::Commands::new(messages))];
-        Ok((routes, uploads::receiving_routes(uploads), handlers))
+        let commands: Vec<Arc<dyn Handler>> = vec![
+            self.rooms(),
+            Arc::new(messages::Commands::new(messages)),
+            Arc::new(presence::Commands { service: Arc::clone(self.presence) }),
+        ];
+        Ok(Started { routes, unhurried: uploads::receiving_routes(uploads), commands })
     }
 
     fn accounts(&self, keys: Arc<KeyRing>, announce: accounts::Announce) -> anyhow::Result<OpenApiRouter> {
@@ -180,7 +193,7 @@ impl Features<'_> {
             pool: self.pools.requests.clone(),
             clock: Arc::clone(self.clock),
             dispatcher: self.dispatcher.clone(),
-            attention: Arc::new(NobodyLooks),
+            attention: Arc::new(Screens { presence: Arc::clone(self.presence) }),
             noticed,
             config: config.clone(),
         };
@@ -202,18 +215,5 @@ impl Features<'_> {
     fn rooms(&self) -> Arc<dyn Handler> {
         let doorkeeper = Arc::new(channels::Doorkeeper { pool: self.pools.requests.clone() });
         rooms::start(self.rooms.clone(), doorkeeper, Arc::clone(self.clock), self.working)
-    }
-}
-
-/// As long as no client can say what it shows, nobody is known to look at anything.
-struct NobodyLooks;
-
-#[async_trait]
-impl notifications::Attention for NobodyLooks {
-    async fn viewing(
-        &self,
-        _: &[(UserId, ChannelId)],
-    ) -> Result<HashSet<(UserId, ChannelId)>, notifications::AttentionUnavailable> {
-        Ok(HashSet::new())
     }
 }

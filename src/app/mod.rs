@@ -9,17 +9,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::config::Config;
 use crate::db::{self, Pools};
-use crate::delivery::backlog;
 use crate::delivery::budget::Budget;
-use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::fallback::Fallback;
 use crate::delivery::membership::{Control, ControlListener, Listeners, Membership};
-use crate::delivery::reconcile::{BrokerHealth, Reconciler};
 use crate::delivery::registry::Registry;
-use crate::delivery::rooms::{self, Rooms};
-use crate::delivery::route::Route;
 use crate::delivery::settlement::Settlement;
-use crate::delivery::sweeper::Sweeper;
 use crate::delivery::takeover;
 use crate::documents;
 use crate::domain::clock::{SharedClock, SystemClock};
@@ -31,18 +24,18 @@ use crate::edge::http::server::{self, Server};
 use crate::edge::ops::{self, Health};
 use crate::edge::ws::{self, Sockets};
 use crate::features::accounts::{self, SessionRevoked};
-use crate::features::{devices, messages};
-use crate::ports::broker::{RedisBroker, Topics};
-use crate::ports::presence::RedisPresence;
-use crate::ports::push;
+use crate::features::presence;
 use crate::ports::redis::RedisLink;
 use crate::ports::throttle::{FallbackThrottle, MemoryThrottle, RedisThrottle, Throttle};
 use crate::shutdown::Shutdown;
 use crate::telemetry::traces::{self, Traces};
 
+mod attention;
+mod delivery;
 mod features;
 
-use features::Features;
+use delivery::Delivery;
+use features::{Features, Started};
 
 const METRICS_CONNECTIONS_MAX: usize = 64;
 const CONTROL_QUEUE_MAX: usize = 1_024;
@@ -81,7 +74,9 @@ impl App {
         follow_redis(&link, &working);
         let parts = Delivery::start(&config, (&pools, &database), &link, node, &clock, &working)?;
         let revoke = revoke_here(&config, &authenticator, &parts.registry, &clock);
-        let listener = on_control(&parts.registry, Arc::clone(&revoke), Arc::clone(&database));
+        let presence = parts.start_presence(&config, node, &pools, &link, &working);
+        let listener =
+            on_control(&parts.registry, Arc::clone(&revoke), Arc::clone(&database), Arc::clone(&presence));
         let rooms = parts.start_rooms(&config, node, &pools, &working);
         parts.membership.start(Listeners { control: listener, topics: rooms.listener() }, &working);
         let (membership, registry) = (Arc::clone(&parts.membership), Arc::clone(&parts.registry));
@@ -97,9 +92,10 @@ impl App {
             throttle,
             dispatcher: &parts.dispatcher,
             rooms: &rooms,
+            presence: &presence,
             working: &working,
         };
-        let (routes, unhurried, handlers) =
+        let Started { routes, unhurried, commands } =
             features.start(keys, &authenticator, revoke, &parts.membership)?;
         let (routes, mut api) = routes.merge(ops::routes(Arc::clone(&parts.health))).split_for_parts();
         let (unhurried, unhurried_api) = unhurried.split_for_parts();
@@ -115,7 +111,7 @@ impl App {
             registry: Arc::clone(&parts.registry),
             membership: Arc::clone(&parts.membership),
             settlement: parts.settlement.clone(),
-            handlers,
+            handlers: commands,
             budget,
             clock,
             shutdown: working.clone(),
@@ -160,90 +156,6 @@ impl App {
             traces.finish().await;
         }
         tracing::info!(in_time = answered && ended, "the node has stopped");
-    }
-}
-
-/// The parts of delivery that others refer to.
-struct Delivery {
-    registry: Arc<Registry>,
-    membership: Arc<Membership>,
-    settlement: Settlement,
-    dispatcher: Dispatcher,
-    topics: Arc<dyn Topics>,
-    broker_health: Arc<BrokerHealth>,
-    health: Arc<Health>,
-}
-
-impl Delivery {
-    fn start(
-        config: &Config,
-        (pools, database): (&Pools, &Arc<db::Watch>),
-        link: &RedisLink,
-        node: NodeId,
-        clock: &SharedClock,
-        working: &Shutdown,
-    ) -> anyhow::Result<Self> {
-        let settings = &config.delivery;
-        let Pools { requests, background } = pools;
-        let registry = Arc::new(Registry::default());
-        let broker = Arc::new(RedisBroker::new(link.clone(), node));
-        let presence = Arc::new(RedisPresence::new(link.clone()));
-        let broker_health = Arc::new(BrokerHealth::default());
-        let gateway = push::gateway(&config.push, Arc::clone(clock))?;
-        let tokens =
-            Arc::new(devices::PushDevices::new(background.clone(), Arc::clone(clock), &config.devices));
-        let fallback = Fallback::start(background.clone(), settings, tokens, gateway, working);
-        let route = Route {
-            registry: Arc::clone(&registry),
-            broker: Arc::clone(&broker) as _,
-            health: Arc::clone(&broker_health),
-        };
-        let dispatcher = Dispatcher::start(&route, &fallback, settings.dispatch_queue_events, working);
-        let settlement = Settlement::new(settings.settled_by);
-        let interval = Duration::from_millis(settings.settle_interval_ms);
-        working.spawn(
-            "delivery.settlement",
-            settlement.clone().run(requests.clone(), interval, working.clone()),
-        );
-        let sweeper =
-            Sweeper { pool: background.clone(), config: settings.clone(), route, fallback: fallback.clone() };
-        working.spawn("delivery.sweeper", sweeper.run(working.clone()));
-        let prune = Sweeper::prune(background.clone(), settings.clone(), working.clone());
-        working.spawn("delivery.prune", prune);
-        working.spawn("delivery.backlog", backlog::watch(background.clone(), working.clone()));
-        let reconciler = Reconciler {
-            pool: requests.clone(),
-            registry: Arc::clone(&registry),
-            health: Arc::clone(&broker_health),
-            interval: Duration::from_millis(settings.reconcile_interval_ms),
-        };
-        working.spawn("delivery.reconcile", reconciler.run(working.clone()));
-        let health = Health::new(Arc::clone(&broker_health), Arc::clone(&registry));
-        working.spawn(
-            "ops.health",
-            Arc::clone(&health).watch(pools.clone(), Arc::clone(database), working.clone()),
-        );
-        let topics = Arc::clone(&broker) as _;
-        let membership = Membership::new(
-            node,
-            Arc::clone(&registry),
-            presence,
-            broker,
-            Arc::clone(&broker_health),
-            fallback,
-        );
-        Ok(Self { registry, membership, settlement, dispatcher, topics, broker_health, health })
-    }
-
-    fn start_rooms(&self, config: &Config, node: NodeId, pools: &Pools, working: &Shutdown) -> Rooms {
-        let parts = rooms::Parts {
-            node,
-            config: config.delivery.rooms.clone(),
-            log: Arc::new(messages::Log { pool: pools.requests.clone() }),
-            topics: Arc::clone(&self.topics),
-            health: Arc::clone(&self.broker_health),
-        };
-        Rooms::start(parts, working)
     }
 }
 
@@ -305,6 +217,7 @@ fn on_control(
     registry: &Arc<Registry>,
     revoke: accounts::Announce,
     database: Arc<db::Watch>,
+    presence: Arc<presence::Service>,
 ) -> ControlListener {
     let registry = Arc::clone(registry);
     Arc::new(move |control| match control {
@@ -313,6 +226,7 @@ fn on_control(
             registry.replace_device(user, &device, connection);
         }
         Control::DatabaseSeen(server) => database.hear(server),
+        Control::PresenceChanged { standings } => presence.hear(standings),
     })
 }
 

@@ -10,7 +10,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::features::{accounts, channels, devices, linking, messages, notifications, status, uploads};
+use crate::features::{
+    accounts, channels, devices, linking, messages, notifications, presence, status, uploads,
+};
 use crate::ports::{push, redis, throttle};
 use crate::{db, delivery, documents, edge, telemetry};
 
@@ -51,6 +53,7 @@ pub struct Config {
     pub messages: messages::Config,
     pub uploads: uploads::Config,
     pub notifications: notifications::Config,
+    pub presence: presence::Config,
     pub documents: documents::Config,
     pub log: telemetry::logs::Config,
     pub telemetry: telemetry::traces::Config,
@@ -111,6 +114,7 @@ impl Config {
         self.messages.check()?;
         self.uploads.check(self.is_production())?;
         self.notifications.check()?;
+        self.presence.check()?;
         if self.messages.changes_kept_max < self.delivery.rooms.replay_changes_max {
             bail!(
                 "messages.changes_kept_max must be at least delivery.rooms.replay_changes_max: what is replayed must be there"

@@ -94,8 +94,8 @@ impl Mailbox {
         });
     }
 
-    /// Leaves a notice, if there is a place for its kind.
-    pub fn notify(&self, notice: Notice) {
+    /// Leaves a notice, if there is a place for its kind. Returns whether there was.
+    pub fn notify(&self, notice: Notice) -> bool {
         self.update(|state| {
             let bytes = notice.frame.len();
             match notice.kind {
@@ -107,14 +107,16 @@ impl Mailbox {
                 }
                 NoticeKind::Ephemeral if self.is_half_full(state) => {
                     metrics::counter!("fanlight_mailbox_notices_dropped_total").increment(1);
-                    return;
+                    return false;
                 }
                 NoticeKind::Ephemeral | NoticeKind::Lasting => {}
             }
-            if self.has_room(state, 1, bytes) && self.reserve(state, bytes) {
+            let is_left = self.has_room(state, 1, bytes) && self.reserve(state, bytes);
+            if is_left {
                 state.mail.notices.push_back(notice);
             }
-        });
+            is_left
+        })
     }
 
     /// Leaves frames that follow each other: all of them, or none because this node has no memory for them now. Then the

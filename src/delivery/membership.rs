@@ -16,6 +16,7 @@ use crate::delivery::reconcile::BrokerHealth;
 use crate::delivery::registry::Registry;
 use crate::delivery::rooms::{TopicListener, TopicNews};
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
+use crate::domain::standing::Standing;
 use crate::failpoint;
 use crate::ports::broker::{Broker, Envelope, Incoming, Listener};
 use crate::ports::presence::{Entry, Presence, PresenceError, Renewal};
@@ -41,6 +42,8 @@ pub enum Control {
     DeviceConnected { user: UserId, device: String, connection: ConnectionId },
     /// A node speaks to this server: who speaks to an older one of its line must not go on.
     DatabaseSeen(Lineage),
+    /// Users went online, away or offline: whoever is here and watches them is told.
+    PresenceChanged { standings: Vec<Standing> },
 }
 
 /// Takes control messages. Called from the broker's task: must not block.
@@ -244,6 +247,8 @@ impl Membership {
             tokio::time::sleep(REGISTER_PAUSE).await;
         }
         self.health.interrupted();
+        // Others may have taken them for gone meanwhile.
+        self.registry.turnover().note_everyone();
     }
 
     /// A connection that ended while its batch was written has said goodbye before it was entered again.

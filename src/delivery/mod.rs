@@ -31,6 +31,7 @@ pub mod settlement;
 pub mod sweeper;
 pub mod takeover;
 pub mod texts;
+pub mod turnover;
 
 #[cfg(test)]
 mod tests;

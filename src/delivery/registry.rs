@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::RwLock;
 
 use crate::delivery::mailbox::{Farewell, Mailbox, Numbered};
+use crate::delivery::turnover::Turnover;
 use crate::domain::ids::{ConnectionId, NodeId, SessionId, UserId};
 use crate::ports::broker::Envelope;
 use crate::ports::presence::Entry;
@@ -22,12 +23,14 @@ pub struct Registry {
     shards: Vec<Shard>,
     hasher: RandomState,
     connections: AtomicUsize,
+    turnover: Turnover,
 }
 
 impl Default for Registry {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Self { shards, hasher: RandomState::new(), connections: AtomicUsize::new(0) }
+        let (connections, turnover) = (AtomicUsize::new(0), Turnover::default());
+        Self { shards, hasher: RandomState::new(), connections, turnover }
     }
 }
 
@@ -50,6 +53,7 @@ impl Registry {
         shard.entry(mailbox.user).or_default().push(Arc::clone(mailbox));
         drop(shard);
         self.connections.fetch_add(1, Ordering::Relaxed);
+        self.turnover.note(mailbox.user);
         true
     }
 
@@ -74,6 +78,15 @@ impl Registry {
         }
         drop(shard);
         self.connections.fetch_sub(removed, Ordering::Relaxed);
+        if removed > 0 {
+            self.turnover.note(mailbox.user);
+        }
+    }
+
+    /// Whose connections came or went.
+    #[must_use]
+    pub fn turnover(&self) -> &Turnover {
+        &self.turnover
     }
 
     #[must_use]
@@ -119,6 +132,12 @@ impl Registry {
     #[must_use]
     pub fn users(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// Who they are, at some moment each.
+    #[must_use]
+    pub fn all_users(&self) -> Vec<UserId> {
+        self.shards.iter().flat_map(|shard| shard.read().keys().copied().collect::<Vec<_>>()).collect()
     }
 
     #[must_use]

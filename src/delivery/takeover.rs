@@ -36,6 +36,7 @@ pub async fn watch(
             continue;
         }
         rooms.begin_anew();
+        registry.turnover().note_everyone();
         for some in registry.all().chunks(CONNECTIONS_AT_ONCE) {
             for mailbox in some {
                 mailbox.ring(mailbox.set_alarm());

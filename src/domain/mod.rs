@@ -1,6 +1,7 @@
-//! The words everybody here uses: ids, time, tokens. Pure: no I/O, and nothing of ours imported.
+//! The words everybody here uses: ids, time, tokens, how people stand. Pure: no I/O, and nothing of ours imported.
 
 pub mod clock;
 pub mod ids;
 pub mod random;
+pub mod standing;
 pub mod tokens;

@@ -13,6 +13,7 @@ mod fixture;
 pub mod linking;
 pub mod messages;
 pub mod notifications;
+pub mod presence;
 pub mod rooms;
 pub mod status;
 pub mod uploads;
@@ -29,6 +30,7 @@ pub fn openapi() -> OpenApi {
         messages::openapi(),
         uploads::openapi(),
         notifications::openapi(),
+        presence::openapi(),
     ];
     for part in parts {
         all.merge(part);

@@ -15,7 +15,7 @@ use crate::client::{self, Api, Client};
 use crate::notifications::concern;
 use crate::observability::files::{literals_behind, program};
 use crate::page::chromium;
-use crate::rooms::told::follow_a_room;
+use crate::rooms::told::{follow_a_room, watch_somebody};
 use crate::shared;
 use crate::socket::Socket;
 use crate::stage::options;
@@ -176,6 +176,7 @@ async fn no_frame_is_sent_that_the_document_lacks() {
             "src/delivery/rooms/notice.rs",
             "src/edge/ws/protocol.rs",
             "src/features/channels/followers.rs",
+            "src/features/presence/frames.rs",
             "src/features/rooms/frames.rs",
         ];
         let known = known.contains(&path.as_str());
@@ -250,6 +251,7 @@ async fn what_is_said_on_sockets_and_pushed_is_what_the_document_says() {
     let kinds = ["CHANNEL_CREATED", "MENTIONED", "DIRECT_MESSAGE", "CHANNEL_ACTIVITY"];
     conversation.hear(&mut v1, &kinds).await;
     follow_a_room(&mut conversation, &ada, &ben).await;
+    watch_somebody(&mut conversation, &ada, &ben).await;
     hold_against_the_documents(&conversation, &pushed).await;
 }
 

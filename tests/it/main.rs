@@ -20,6 +20,7 @@ mod network;
 mod notifications;
 mod observability;
 mod page;
+mod presence;
 mod proxy;
 mod readme;
 mod reconnect;

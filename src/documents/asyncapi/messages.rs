@@ -9,6 +9,7 @@ use crate::delivery::rooms::notice::RoomNotice;
 use crate::edge::ws::described as socket;
 use crate::edge::ws::protocol::{Command, Reply};
 use crate::features::messages::{self, MessageCommand};
+use crate::features::presence::{self, PresenceCommand, PresenceFrame};
 use crate::features::rooms::{self, PassingFrame, RoomCommand};
 use crate::features::{self, channels};
 
@@ -26,7 +27,7 @@ pub struct Message {
 /// All of them, and the schemas that they refer to.
 pub struct Messages {
     pub events: Vec<Message>,
-    /// What those who subscribe to a room are told.
+    /// What those who subscribe to a room, or watch somebody, are told.
     pub rooms: Vec<Message>,
     pub replies: Vec<Message>,
     /// With the names of what may answer them.
@@ -44,11 +45,14 @@ impl Messages {
         let passing: Vec<Value> = rooms::frames().iter().map(to_value).collect();
         let mut rooms = variants::<RoomNotice>(&notices, &mut schemas);
         rooms.extend(variants::<PassingFrame>(&passing, &mut schemas));
+        let watched: Vec<Value> = presence::frames().iter().map(to_value).collect();
+        rooms.extend(variants::<PresenceFrame>(&watched, &mut schemas));
         let followed: Vec<Value> = channels::Notice::examples().iter().map(to_value).collect();
         rooms.extend(variants::<channels::Notice>(&followed, &mut schemas));
         let mut commands = commands_of::<Command>(&socket::commands(), &mut schemas);
         commands.extend(commands_of::<RoomCommand>(&rooms::commands(), &mut schemas));
         commands.extend(commands_of::<MessageCommand>(&messages::commands(), &mut schemas));
+        commands.extend(commands_of::<PresenceCommand>(&presence::commands(), &mut schemas));
         // `TYPING` goes both ways.
         for (command, _) in &mut commands {
             if rooms.iter().any(|frame| frame.name == command.name) {

@@ -153,7 +153,11 @@ fn operations(messages: &Messages) -> Value {
     all.insert("event".into(), sending(SOCKET, "Something happened", &names(&messages.events)));
     all.insert(
         "room".into(),
-        sending(SOCKET, "Something about a room that the client subscribes to", &names(&messages.rooms)),
+        sending(
+            SOCKET,
+            "Something about a room that the client subscribes to, or about somebody whom it watches",
+            &names(&messages.rooms),
+        ),
     );
     all.insert("notice".into(), sending(SOCKET, "About the connection itself", &unasked));
     all.insert(

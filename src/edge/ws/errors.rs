@@ -32,6 +32,8 @@ pub enum CommandErrorCode {
     RateLimited,
     /// This connection subscribes to as many rooms as one may.
     TooManySubscriptions,
+    /// One connection may not watch so many users.
+    TooManyWatched,
     /// So many commands of this connection wait that this one is not taken.
     TooManyCommands,
     /// Not now: again after `retryAfterMs`.

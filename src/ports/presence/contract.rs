@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::marks::{Device, Found, Mark, Marks, MemoryMarks, RedisMarks};
 use super::{Entry, MemoryPresence, Presence, RedisPresence};
 use crate::dev::testing::redis_url;
-use crate::domain::ids::{ConnectionId, NodeId, UserId};
+use crate::domain::ids::{ChannelId, ConnectionId, NodeId, UserId};
 use crate::ports::redis::{Config, RedisLink};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -86,6 +87,54 @@ async fn a_batch_may_be_empty_or_hold_many_users(presence: &dyn Presence) {
     }
 }
 
+async fn marks_suite(presence: &dyn Presence, marks: &dyn Marks) {
+    what_a_connection_says_counts_as_long_as_it_lives(presence, marks).await;
+    many_users_are_found_at_once(presence, marks).await;
+    a_node_without_a_lease_is_silent(presence, marks).await;
+}
+
+async fn what_a_connection_says_counts_as_long_as_it_lives(presence: &dyn Presence, marks: &dyn Marks) {
+    let entry = entry(living_node(presence).await);
+    let found = async || marks.find(&[entry.user]).await.unwrap().remove(0).devices;
+    let said = Mark { is_away: true, viewing: Some(ChannelId::generate()) };
+    let device = |mark| Device { connection: entry.connection, node: entry.node, mark };
+
+    presence.enter(std::slice::from_ref(&entry)).await.unwrap();
+    assert_eq!(found().await, [device(Mark::default())]);
+    marks.set(&[(entry.clone(), Mark { is_away: true, viewing: None })]).await.unwrap();
+    marks.set(&[(entry.clone(), said)]).await.unwrap();
+    assert_eq!(found().await, [device(said)]);
+    presence.leave(std::slice::from_ref(&entry)).await.unwrap();
+    assert_eq!(found().await, []);
+
+    presence.enter(std::slice::from_ref(&entry)).await.unwrap();
+    marks.set(&[(entry.clone(), said), (entry.clone(), Mark::default())]).await.unwrap();
+    assert_eq!(found().await, [device(Mark::default())]);
+    marks.set(&[]).await.unwrap();
+}
+
+async fn many_users_are_found_at_once(presence: &dyn Presence, marks: &dyn Marks) {
+    let (here, there) = (living_node(presence).await, living_node(presence).await);
+    let entries: Vec<Entry> = (0..450).map(|number| entry([here, there][number % 2])).collect();
+    presence.enter(&entries[..449]).await.unwrap();
+    let users: Vec<UserId> = entries.iter().map(|entry| entry.user).collect();
+    let found = marks.find(&users).await.unwrap();
+    assert_eq!(found.iter().map(|it| it.user).collect::<Vec<_>>(), users);
+    for (entry, found) in entries.iter().zip(&found[..449]) {
+        let device = Device { connection: entry.connection, node: entry.node, mark: Mark::default() };
+        assert_eq!(*found, Found { user: entry.user, devices: vec![device], is_certain: true });
+    }
+    assert_eq!(found[449], Found { user: users[449], devices: Vec::new(), is_certain: true });
+    assert_eq!(marks.find(&[]).await.unwrap(), []);
+}
+
+async fn a_node_without_a_lease_is_silent(presence: &dyn Presence, marks: &dyn Marks) {
+    let (living, stranger) = (living_node(presence).await, NodeId::generate());
+    let silent = marks.silent(&[living, stranger]).await.unwrap();
+    assert_eq!(silent.iter().map(|it| it.node).collect::<Vec<_>>(), [stranger]);
+    assert_eq!(marks.silent(&[]).await.unwrap(), []);
+}
+
 /// A user's connections in the order in which they were opened.
 async fn connections_of(presence: &dyn Presence, user: UserId) -> Vec<Entry> {
     let mut entries = presence.connections_of(user).await.unwrap();
@@ -109,13 +158,17 @@ fn unique_prefix() -> String {
 
 #[tokio::test]
 async fn memory_keeps_the_contract() {
-    suite(&MemoryPresence::default()).await;
+    let presence = Arc::<MemoryPresence>::default();
+    suite(&*presence).await;
+    marks_suite(&*presence, &MemoryMarks::new(Arc::clone(&presence))).await;
 }
 
 #[tokio::test]
 async fn redis_keeps_the_contract() {
     let link = RedisLink::for_test(&redis_url().await, &unique_prefix());
-    suite(&RedisPresence::new(link)).await;
+    let (presence, marks) = (RedisPresence::new(link.clone()), RedisMarks::new(link));
+    suite(&presence).await;
+    marks_suite(&presence, &marks).await;
 }
 
 #[tokio::test]
@@ -153,4 +206,43 @@ async fn what_redis_forgot_can_be_entered_again() {
     presence.renew_lease(entry.node).await.unwrap();
     presence.enter(std::slice::from_ref(&entry)).await.unwrap();
     assert_eq!(connections_of(&presence, entry.user).await, [entry]);
+}
+
+#[tokio::test]
+async fn what_a_connection_said_is_removed_by_whoever_meets_it_later() {
+    let link = RedisLink::for_test(&redis_url().await, &unique_prefix());
+    let (presence, marks) = (RedisPresence::new(link.clone()), RedisMarks::new(link.clone()));
+    let entry = entry(living_node(&presence).await);
+    marks.set(&[(entry.clone(), Mark { is_away: true, viewing: None })]).await.unwrap();
+    assert_eq!(marks.find(&[entry.user]).await.unwrap()[0].devices, []);
+    let mut redis = crate::dev::redis::connect(&link.client()).await.unwrap();
+    let exists =
+        redis::cmd("EXISTS").arg(link.key("marks", entry.user)).query_async::<bool>(&mut redis).await;
+    assert!(!exists.unwrap());
+}
+
+#[tokio::test]
+async fn of_a_node_that_is_silent_and_of_a_redis_without_a_memory_nothing_is_certain() {
+    let (url, prefix) = (redis_url().await, unique_prefix());
+    let config =
+        Config { lease_ms: 50, warmup_ms: 60_000, ..RedisLink::for_test(&url, &prefix).config().clone() };
+    let link = RedisLink::new(config).unwrap();
+    let (presence, marks) = (RedisPresence::new(link.clone()), RedisMarks::new(link));
+    let entry = entry(NodeId::generate());
+    let nobody = marks.find(&[entry.user]).await.unwrap().remove(0);
+    assert_eq!((nobody.devices.len(), nobody.is_certain), (0, false), "it has no memory at all");
+    assert!(marks.silent(&[entry.node]).await.is_err());
+
+    presence.enter(std::slice::from_ref(&entry)).await.unwrap();
+    presence.renew_lease(entry.node).await.unwrap();
+    let silent = async {
+        loop {
+            let found = marks.find(&[entry.user]).await.unwrap().remove(0);
+            if found.devices.is_empty() {
+                return found.is_certain;
+            }
+        }
+    };
+    let is_certain = tokio::time::timeout(PATIENCE, silent).await.expect("a lease of 50 ms ends");
+    assert!(!is_certain, "its node may come back");
 }

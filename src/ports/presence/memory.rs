@@ -18,6 +18,14 @@ struct State {
     alive: HashSet<NodeId>,
 }
 
+impl MemoryPresence {
+    /// Whether the node has a lease.
+    #[must_use]
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        self.0.lock().alive.contains(&node)
+    }
+}
+
 #[async_trait]
 impl Presence for MemoryPresence {
     async fn enter(&self, entries: &[Entry]) -> Result<(), PresenceError> {

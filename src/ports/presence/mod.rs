@@ -9,6 +9,7 @@ use crate::domain::ids::{ConnectionId, NodeId, UserId};
 
 #[cfg(test)]
 mod contract;
+pub mod marks;
 mod memory;
 mod redis;
 

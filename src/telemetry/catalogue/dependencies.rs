@@ -17,6 +17,9 @@ const COMMANDS: &[&str] = &[
     "presence_leave",
     "presence_depart",
     "presence_read",
+    "marks_set",
+    "marks_find",
+    "marks_silent",
     "throttle",
     "throttle_reset",
 ];

@@ -6,7 +6,8 @@ use super::metrics;
 
 const OPCODES: &[&str] = &["text", "binary", "ping", "pong", "close"];
 /// What features handle.
-const FEATURE_COMMANDS: &[&str] = &["subscribe", "unsubscribe", "typing", "send"];
+const FEATURE_COMMANDS: &[&str] =
+    &["subscribe", "unsubscribe", "typing", "send", "watch", "presence", "view"];
 
 metrics! {
     /// Connections that have shown who they are.
@@ -48,7 +49,9 @@ metrics! {
     counter "fanlight_sent_bytes_total";
     /// What clients said in text messages, and whether it was done; `busy`: too many commands of the connection waited.
     counter "fanlight_commands_total" {
-        command: OneOf(&["ack", "ping", "auth", "subscribe", "unsubscribe", "typing", "send", "none"]),
+        command: OneOf(&[
+            "ack", "ping", "auth", "subscribe", "unsubscribe", "typing", "send", "watch", "presence", "view", "none",
+        ]),
         result: OneOf(&["ok", "malformed", "unknown", "invalid", "refused", "busy"]),
     };
     /// How long a command took a feature, without its wait for those before it.

@@ -13,6 +13,7 @@ mod delivery;
 mod dependencies;
 mod edge;
 mod features;
+mod presence;
 mod process;
 mod push;
 mod rooms;
@@ -106,10 +107,11 @@ macro_rules! metrics {
 use metrics;
 
 /// The sections of `docs/metrics.md`.
-const SECTIONS: [(&str, &[Metric]); 7] = [
+const SECTIONS: [(&str, &[Metric]); 8] = [
     ("Connections and requests", edge::METRICS),
     ("Delivery", delivery::METRICS),
     ("Rooms", rooms::METRICS),
+    ("Presence", presence::METRICS),
     ("Push", push::METRICS),
     ("Redis, Postgres, the store of files", dependencies::METRICS),
     ("Accounts, couples, devices, channels, messages, files, notifications", features::METRICS),

@@ -10,6 +10,7 @@ mod devices;
 mod linking;
 mod messages;
 mod notifications;
+mod presence;
 mod profile;
 mod push;
 mod sessions;

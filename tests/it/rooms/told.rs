@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::documents::Conversation;
 use crate::shared::{fresh, person};
 use crate::socket::Socket;
+use crate::stage::until;
 
 /// Ada opens a room with Ben, who hears everything that can happen there.
 pub async fn follow_a_room(conversation: &mut Conversation, ada: &Client, ben: &Client) {
@@ -62,6 +63,23 @@ pub async fn follow_a_room(conversation: &mut Conversation, ada: &Client, ben: &
     ask(conversation, &mut listener, json!({"type": "SUBSCRIBE", "channelId": channel, "ref": 5})).await;
     ada.delete(&path).await.expect(204);
     conversation.hear(&mut listener, &["CHANNEL_DELETED", "UNSUBSCRIBED"]).await;
+}
+
+/// Ben watches Ada, whose one device is left alone. Ada shares something with him.
+pub async fn watch_somebody(conversation: &mut Conversation, ada: &Client, ben: &Client) {
+    let mut device = ada.connect(&ada.base_url, "since=1000000").await;
+    device.expect_event("RESYNC").await;
+    let mut watcher = ben.connect(&ben.base_url, "since=1000000").await;
+    watcher.expect_event("RESYNC").await;
+    let online = async || {
+        let found = ben.get(&format!("/presence?userIds={}", ada.id)).await.expect(200);
+        found["items"][0]["status"] == "online"
+    };
+    until("she is online", online).await;
+    ask(conversation, &mut watcher, json!({"type": "WATCH", "userIds": [ada.id], "ref": 6})).await;
+    ask(conversation, &mut device, json!({"type": "VIEW", "channelId": null, "ref": 7})).await;
+    ask(conversation, &mut device, json!({"type": "PRESENCE", "status": "away", "ref": 8})).await;
+    conversation.hear(&mut watcher, &["PRESENCE_CHANGED"]).await;
 }
 
 async fn ask(conversation: &mut Conversation, socket: &mut Socket, command: Value) {

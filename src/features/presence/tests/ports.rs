@@ -1,0 +1,107 @@
+//! Ports that tests have in their hands: a Redis with moods, a broker that loses what it should, and no phones.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
+use crate::delivery::membership::Control;
+use crate::domain::ids::{NodeId, UserId};
+use crate::domain::standing::Standing;
+use crate::ports::broker::{Broker, BrokerError, Envelope, Listener, MemoryBroker, Reach};
+use crate::ports::presence::marks::{Found, Mark, Marks, MemoryMarks, Silent};
+use crate::ports::presence::{Entry, PresenceError};
+
+pub struct NoDevices;
+
+#[async_trait]
+impl DeviceTokens for NoDevices {
+    async fn active(&self, _: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
+        Ok(Vec::new())
+    }
+
+    async fn reachable(&self, _: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
+        Ok(HashSet::new())
+    }
+
+    async fn retire(&self, _: &DeviceToken, _: &'static str) -> Result<bool, sqlx::Error> {
+        Ok(false)
+    }
+}
+
+/// A Redis that may be away, and knows what to say of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Well,
+    Away,
+    /// It lost its memory a moment ago.
+    Doubtful,
+}
+
+pub struct Moody {
+    pub marks: MemoryMarks,
+    /// How many users were asked for.
+    pub asked: AtomicUsize,
+    pub mood: Arc<Mutex<Mood>>,
+}
+
+fn away<T>() -> Result<T, PresenceError> {
+    Err(PresenceError::Unavailable("a test says so".into()))
+}
+
+#[async_trait]
+impl Marks for Moody {
+    async fn set(&self, marks: &[(Entry, Mark)]) -> Result<(), PresenceError> {
+        if *self.mood.lock() == Mood::Away { away() } else { self.marks.set(marks).await }
+    }
+
+    async fn find(&self, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
+        let mood = *self.mood.lock();
+        self.asked.fetch_add(users.len(), Ordering::SeqCst);
+        match mood {
+            Mood::Well => self.marks.find(users).await,
+            Mood::Away => away(),
+            Mood::Doubtful => {
+                let nothing = |user: &UserId| Found { user: *user, devices: Vec::new(), is_certain: false };
+                Ok(users.iter().map(nothing).collect())
+            }
+        }
+    }
+
+    async fn silent(&self, nodes: &[NodeId]) -> Result<Vec<Silent>, PresenceError> {
+        if *self.mood.lock() == Mood::Well { self.marks.silent(nodes).await } else { away() }
+    }
+}
+
+/// Loses what it is told to lose; keeps what was said of all transitions.
+pub struct Recorder {
+    pub broker: MemoryBroker,
+    pub loses: Arc<AtomicBool>,
+    pub said: Arc<Mutex<Vec<Standing>>>,
+}
+
+#[async_trait]
+impl Broker for Recorder {
+    async fn route(&self, batch: &[Envelope]) -> Result<Vec<Reach>, BrokerError> {
+        self.broker.route(batch).await
+    }
+
+    async fn broadcast(&self, message: Bytes) -> Result<(), BrokerError> {
+        if let Ok(Control::PresenceChanged { standings }) = serde_json::from_slice(&message) {
+            self.said.lock().extend(standings);
+        }
+        if self.loses.load(Ordering::SeqCst) { Ok(()) } else { self.broker.broadcast(message).await }
+    }
+
+    async fn listen(&self, listener: Listener) {
+        self.broker.listen(listener).await;
+    }
+
+    async fn probe(&self) -> Result<(), BrokerError> {
+        self.broker.probe().await
+    }
+}

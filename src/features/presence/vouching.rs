@@ -1,0 +1,264 @@
+//! Writes down who is connected to this node, and who is not any more, many users at a time.
+//!
+//! Nothing that opens or closes a connection waits for that. A user is looked at as things are now, however often they
+//! changed meanwhile, and Postgres is asked only if it knows something else: whoever comes back within moments costs nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::sayings::News;
+use super::{Shared, repository};
+use crate::db::within_deadline;
+use crate::delivery::mailbox::Mailbox;
+use crate::delivery::turnover::Turned;
+use crate::domain::ids::UserId;
+use crate::domain::standing::{Availability, Standing};
+use crate::ports::presence::marks::Found;
+use crate::shutdown::Shutdown;
+
+const USERS_PER_STATEMENT: usize = 1_000;
+/// After Postgres or Redis did not answer.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// So often everything is compared that this node answers for.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(300);
+
+/// What a user's connections to this node say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Local {
+    /// Somebody looks at one of them.
+    Here,
+    Away,
+}
+
+/// What is to be done about the users that came, went or said something.
+#[derive(Default)]
+struct Plan {
+    here: Vec<UserId>,
+    /// All connections here are away; others decide it.
+    asked: Vec<UserId>,
+    /// With when it was seen, and what is still here.
+    gone: Vec<(UserId, Instant, Option<Local>)>,
+}
+
+pub struct Vouching {
+    shared: Arc<Shared>,
+    /// What Postgres knows of this node's users.
+    vouched: HashMap<UserId, Local>,
+    /// What could not be done, for another time.
+    undone: Turned,
+}
+
+impl Vouching {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, vouched: HashMap::new(), undone: Turned::default() }
+    }
+
+    /// Until the process stops, and then what is left.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let shared = Arc::clone(&self.shared);
+        let turnover = shared.parts.registry.turnover();
+        let mut compared_at = Instant::now();
+        while !shutdown.is_stopping() {
+            // Cancel-safe: what there is stays until it is taken.
+            shutdown.unless_stopped(turnover.wait(COMPARE_INTERVAL)).await;
+            shutdown.unless_stopped(sleep(shared.parts.config.gather())).await;
+            if compared_at.elapsed() >= COMPARE_INTERVAL {
+                compared_at = Instant::now();
+                turnover.note_everyone();
+            }
+            if !self.flush().await {
+                shutdown.unless_stopped(sleep(RETRY_INTERVAL)).await;
+            }
+        }
+        self.flush().await;
+    }
+
+    /// Returns whether everything could be done; the rest is put back.
+    pub async fn flush(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let turned = shared.parts.registry.turnover().take();
+        if turned.everyone {
+            self.vouched.clear();
+            shared.sayings.repeat();
+            shared.watching.doubt();
+        }
+        for user in std::mem::take(&mut *shared.doubted.lock()) {
+            self.vouched.remove(&user);
+        }
+        let spoken = self.write_marks().await;
+        let mut users = turned.users;
+        users.extend(spoken.iter().map(|user| (*user, Instant::now())));
+        let plan = if turned.everyone {
+            self.plan_for_everyone(users, &spoken).await
+        } else {
+            self.plan(users, &spoken)
+        };
+        let asked = self.ask(&plan.asked, &spoken).await;
+        let here = plan.here.iter().map(|user| (*user, Availability::Online)).collect::<Vec<_>>();
+        self.connected(&here, Local::Here, &spoken).await;
+        self.connected(&asked, Local::Away, &spoken).await;
+        self.left(&plan.gone).await;
+        let undone = std::mem::take(&mut self.undone);
+        let is_done = undone == Turned::default();
+        if !is_done {
+            metrics::counter!("fanlight_presence_write_failures_total").increment(1);
+            shared.parts.registry.turnover().put_back(undone);
+        }
+        is_done
+    }
+
+    /// What was said is written first: whoever asks later, sees it. Returns who said something.
+    async fn write_marks(&mut self) -> HashSet<UserId> {
+        let parts = &self.shared.parts;
+        let News { marks, spoken } = self.shared.sayings.take(parts.node);
+        match parts.marks.set(&marks).await {
+            Ok(()) => spoken,
+            Err(error) => {
+                tracing::debug!(%error, "what devices say is written later");
+                let now = Instant::now();
+                self.undone.users.extend(marks.iter().map(|(entry, _)| (entry.user, now)));
+                self.shared.sayings.put_back(News { marks, spoken });
+                HashSet::new()
+            }
+        }
+    }
+
+    fn local(&self, user: UserId) -> Option<Local> {
+        let connections = self.shared.parts.registry.connections_of(user);
+        let is_away = |mailbox: &Arc<Mailbox>| self.shared.sayings.is_away(user, mailbox.connection);
+        match connections.iter().all(is_away) {
+            _ if connections.is_empty() => None,
+            true => Some(Local::Away),
+            false => Some(Local::Here),
+        }
+    }
+
+    fn plan(&self, users: HashMap<UserId, Instant>, spoken: &HashSet<UserId>) -> Plan {
+        let mut plan = Plan::default();
+        for (user, since) in users {
+            match (self.vouched.get(&user).copied(), self.local(user)) {
+                (None, None) => {}
+                (Some(_), None) => plan.gone.push((user, since, None)),
+                (Some(Local::Here), Some(Local::Here)) => {}
+                (_, Some(Local::Here)) => plan.here.push(user),
+                // The one that somebody looked at was closed; it may come back.
+                (Some(Local::Here), Some(Local::Away)) if !spoken.contains(&user) => {
+                    plan.gone.push((user, since, Some(Local::Away)));
+                }
+                (Some(Local::Away), Some(Local::Away)) if !spoken.contains(&user) => {}
+                (_, Some(Local::Away)) => plan.asked.push(user),
+            }
+        }
+        plan
+    }
+
+    /// Also those for whom this node answers, although it has forgotten that, or Postgres has.
+    async fn plan_for_everyone(
+        &mut self,
+        mut users: HashMap<UserId, Instant>,
+        spoken: &HashSet<UserId>,
+    ) -> Plan {
+        let (parts, now) = (&self.shared.parts, Instant::now());
+        let here = parts.registry.all_users();
+        users.extend(here.iter().map(|user| (*user, now)));
+        let strays = within_deadline(repository::strays(&parts.background, parts.node, &here)).await;
+        let mut plan = self.plan(users, spoken);
+        match strays {
+            // Whoever came back meanwhile is looked at in a moment.
+            Ok(strays) => plan.gone.extend(strays.into_iter().map(|user| (user, now, self.local(user)))),
+            Err(error) => {
+                tracing::warn!(%error, "cannot compare presence with postgres; will try again");
+                self.undone.everyone = true;
+            }
+        }
+        plan
+    }
+
+    /// Whether users whose connections here are all away have others elsewhere.
+    async fn ask(&mut self, users: &[UserId], spoken: &HashSet<UserId>) -> Vec<(UserId, Availability)> {
+        if users.is_empty() {
+            return Vec::new();
+        }
+        match self.shared.parts.marks.find(users).await {
+            Ok(found) => found.iter().map(|found| (found.user, availability(found))).collect(),
+            Err(error) => {
+                tracing::debug!(%error, "who is away is found out later");
+                self.put_off(users.iter().copied(), spoken);
+                Vec::new()
+            }
+        }
+    }
+
+    async fn connected(&mut self, users: &[(UserId, Availability)], local: Local, spoken: &HashSet<UserId>) {
+        let shared = Arc::clone(&self.shared);
+        for some in users.chunks(USERS_PER_STATEMENT) {
+            let (pool, node) = (&shared.parts.background, shared.parts.node);
+            match within_deadline(repository::connected(pool, node, some)).await {
+                Ok(changed) => {
+                    self.vouched.extend(some.iter().map(|(user, _)| (*user, local)));
+                    if local == Local::Away {
+                        self.look_again(&changed);
+                    }
+                    shared.tell(changed).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot write who is connected; will try again");
+                    self.put_off(some.iter().map(|(user, _)| *user), spoken);
+                }
+            }
+        }
+    }
+
+    /// Nodes that ask at the same time may overtake each other: who makes a change looks whether it is still true.
+    fn look_again(&self, changed: &[Standing]) {
+        let spoken: HashSet<UserId> = changed.iter().map(|it| it.user).collect();
+        for user in &spoken {
+            self.shared.parts.registry.turnover().note(*user);
+        }
+        self.shared.sayings.put_back(News { marks: Vec::new(), spoken });
+    }
+
+    async fn left(&mut self, users: &[(UserId, Instant, Option<Local>)]) {
+        let shared = Arc::clone(&self.shared);
+        let (pool, node, grace) = (&shared.parts.background, shared.parts.node, shared.parts.config.grace());
+        for some in users.chunks(USERS_PER_STATEMENT) {
+            let gone: Vec<_> = some.iter().map(|(user, since, _)| (*user, since.elapsed())).collect();
+            match within_deadline(repository::left(pool, node, &gone, grace)).await {
+                Ok(()) => {
+                    for (user, _, local) in some {
+                        match local {
+                            Some(local) => self.vouched.insert(*user, *local),
+                            None => self.vouched.remove(user),
+                        };
+                    }
+                    shared.lookout.expect_within(grace);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot write who is gone; will try again");
+                    self.undone.users.extend(some.iter().map(|(user, since, _)| (*user, *since)));
+                }
+            }
+        }
+    }
+
+    fn put_off(&mut self, users: impl Iterator<Item = UserId>, spoken: &HashSet<UserId>) {
+        let (now, mut again) = (Instant::now(), HashSet::new());
+        for user in users {
+            self.undone.users.insert(user, now);
+            again.extend(spoken.get(&user));
+        }
+        self.shared.sayings.put_back(News { marks: Vec::new(), spoken: again });
+    }
+}
+
+/// Away if all are. Ours are, if no others are known.
+fn availability(found: &Found) -> Availability {
+    if found.devices.iter().all(|device| device.mark.is_away) {
+        Availability::Away
+    } else {
+        Availability::Online
+    }
+}

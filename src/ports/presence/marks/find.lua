@@ -1,0 +1,48 @@
+-- Finds where many users are connected, and what their connections say of themselves. Removes what is void.
+-- KEYS     the pulse of all nodes; then for each user the presence (connection id -> node id), what exists while the
+--          user is on the way to another node, and the marks (connection id -> mark)
+-- ARGV     prefix, how long a pulse may stop, the warm-up (milliseconds)
+-- Returns  for each user [whether that is all, connection, node, mark, ...].
+local prefix, stall, warmup = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local now = now_ms()
+local believed = is_believed(KEYS[1], stall, warmup, now)
+
+-- Silent: the lease ran out a moment ago, and its node may come back.
+local states = {}
+local function state_of(node)
+  if states[node] == nil then
+    local lease = redis.call('GET', prefix .. ':lease:' .. node)
+    states[node] = lease and (tonumber(lease) > now and 'alive' or 'silent') or 'gone'
+  end
+  return states[node]
+end
+
+local function find(presence, moving, marks)
+  local said, entries = {}, redis.call('HGETALL', presence)
+  local all = redis.call('HGETALL', marks)
+  for i = 1, #all, 2 do said[all[i]] = all[i + 1] end
+  local found, certain = {}, redis.call('EXISTS', moving) == 0
+  for i = 1, #entries, 2 do
+    local connection, node = entries[i], entries[i + 1]
+    local state = state_of(node)
+    if state == 'gone' then
+      redis.call('HDEL', presence, connection)
+    elseif state == 'silent' then
+      certain, said[connection] = false, nil
+    else
+      table.insert(found, connection)
+      table.insert(found, node)
+      table.insert(found, said[connection] or '')
+      said[connection] = nil
+    end
+  end
+  for connection in pairs(said) do redis.call('HDEL', marks, connection) end
+  table.insert(found, 1, (certain and (#found > 0 or believed)) and '1' or '0')
+  return found
+end
+
+local answers = {}
+for i = 2, #KEYS, 3 do
+  table.insert(answers, find(KEYS[i], KEYS[i + 1], KEYS[i + 2]))
+end
+return answers
