@@ -85,12 +85,16 @@ pub fn push_message(event: &Described) -> Option<Message> {
     let push = event.push.as_ref()?;
     let own = to_value(&event.schema);
     let data = push.data.as_object()?;
+    // FCM carries nothing but text.
+    let number = json!({"type": "string", "pattern": "^[0-9]+$"});
     let field = |(name, example): (&String, &Value)| {
-        let schema = match name.as_str() {
-            "type" => json!({"type": "string", "enum": [example]}),
-            "seq" => json!({"type": "string", "pattern": "^[0-9]+$"}),
-            "eventId" => schema_of::<EventId>(),
-            name => own["properties"].get(name).cloned().unwrap_or_else(|| json!({"type": "string"})),
+        let schema = match (name.as_str(), own["properties"].get(name)) {
+            ("type", _) => json!({"type": "string", "enum": [example]}),
+            ("eventId", _) => schema_of::<EventId>(),
+            ("seq", _) => number.clone(),
+            (_, Some(of_event)) if of_event["type"] == "integer" => number.clone(),
+            (_, Some(of_event)) => of_event.clone(),
+            (_, None) => json!({"type": "string"}),
         };
         (name.clone(), schema)
     };

@@ -4,6 +4,8 @@
 //! order of `seq` is the order of commits, without a gap; whatever happens to a message later takes the next `revision`
 //! of the conversation in the same way. Whether one may is decided by `channels::Access` alone.
 //!
+//! A message that may concern somebody who is elsewhere leaves a notice for `features::notifications` in the same statement.
+//!
 //! `routes` → [`Service`] → `repository`; after the commit those who follow the conversation are told ([`Audience`]), and
 //! who missed that is told again from the [`Log`].
 

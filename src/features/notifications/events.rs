@@ -175,13 +175,13 @@ fn data(
     message_seq: i64,
     actor: Option<UserId>,
 ) -> BTreeMap<String, String> {
-    let actor = actor.map(|actor| ("actorId".to_owned(), actor.to_string()));
-    let known = [
+    BTreeMap::from([
         ("channelId".to_owned(), channel.to_string()),
         ("messageId".to_owned(), message.to_string()),
         (MESSAGE_SEQ.to_owned(), message_seq.to_string()),
-    ];
-    known.into_iter().chain(actor).collect()
+        // Empty if that account was deleted: FCM carries no null.
+        ("actorId".to_owned(), actor.map(|actor| actor.to_string()).unwrap_or_default()),
+    ])
 }
 
 /// Settles what the user was told of messages that they have read now, so that no phone is woken for it any more: inside
