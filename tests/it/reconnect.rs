@@ -1,7 +1,7 @@
 //! What coming back costs: nothing that a crowd of returning clients could turn into an outage.
 
 use crate::client::Client;
-use crate::stage::{Stage, seq, until};
+use crate::stage::{Stage, options, seq, until};
 
 const RECONNECTS: usize = 60;
 
@@ -42,7 +42,8 @@ impl Stage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconnect_hashes_nothing_writes_nothing_and_pushes_nobody() {
-    let stage = Stage::set().await;
+    // Who went offline before is written down when the grace is over.
+    let stage = Stage::set_on(options(&[("FANLIGHT__PRESENCE__GRACE_MS", "600000")])).await;
     stage.register_device(&stage.bob, "phone", "token-phone").await;
     let bob: &Client = &stage.bob;
     let mut socket = stage.connect(bob, 0, "").await;

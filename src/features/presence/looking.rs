@@ -23,7 +23,7 @@ const USERS_PER_LOOK: i64 = 500;
 /// Again after this, while nothing is certain or the node that looks dies.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// So late are users looked at for whom another node answers.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Beyond the grace, until this node has looked at all that it wrote down.
 const LATEST: Duration = Duration::from_secs(10);
 const QUICK_MAX: Duration = Duration::from_secs(1);
@@ -126,7 +126,7 @@ async fn look_at(shared: &Shared, Claim { users, look_at }: Claim) -> Result<(),
     count("here", here.len());
     shared.vouch_again(&here);
 
-    let found = parts.marks.find(&elsewhere).await?;
+    let found = parts.marks.find(parts.node, &elsewhere).await?;
     let (mut absent, mut held, mut void) = (Vec::new(), Vec::new(), Vec::new());
     for Found { user, devices, is_certain } in found {
         // Said to be here, and are not: Redis was away when they were closed.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::db::PgPool;
 use crate::delivery::membership::{Control, Membership};
@@ -26,6 +27,7 @@ use crate::shutdown::Shutdown;
 mod commands;
 mod config;
 mod frames;
+mod leaving;
 mod looking;
 mod repository;
 mod routes;
@@ -42,6 +44,7 @@ pub use frames::{PresenceFrame, described as frames};
 pub use routes::{openapi, routes};
 
 use looking::Lookout;
+use repository::Gone;
 use sayings::Sayings;
 use vouching::Vouching;
 use watching::{Heard, Watching, comparing};
@@ -103,6 +106,21 @@ impl Shared {
         }
     }
 
+    /// Those who left this node, with whether they are known to be elsewhere.
+    async fn with_whether_elsewhere(&self, left: &[(UserId, Instant)]) -> Vec<Gone> {
+        let users: Vec<UserId> = left.iter().map(|(user, _)| *user).collect();
+        // Without Redis it is found out later.
+        let found = self.parts.marks.find(self.parts.node, &users).await.unwrap_or_default();
+        let is_there = |found: &&Found| found.devices.iter().any(|device| device.node != self.parts.node);
+        let elsewhere: HashSet<UserId> = found.iter().filter(is_there).map(|found| found.user).collect();
+        let gone = |(user, since): &(UserId, Instant)| Gone {
+            user: *user,
+            ago: since.elapsed(),
+            is_elsewhere: elsewhere.contains(user),
+        };
+        left.iter().map(gone).collect()
+    }
+
     /// These users are connected here: lets Postgres know it.
     fn vouch_again(&self, users: &[UserId]) {
         self.doubted.lock().extend(users);
@@ -141,7 +159,7 @@ impl Service {
     /// # Errors
     /// When nobody can tell now.
     pub async fn devices_of(&self, users: &[UserId]) -> Result<Vec<(UserId, Vec<Device>)>, PresenceError> {
-        let found = self.shared.parts.marks.find(users).await?;
+        let found = self.shared.parts.marks.find(self.shared.parts.node, users).await?;
         let devices = |Found { user, devices, .. }: Found| {
             let marks = devices.iter().map(|device| device.mark);
             (user, marks.map(|mark| Device { is_away: mark.is_away, viewing: mark.viewing }).collect())

@@ -13,6 +13,9 @@ use crate::domain::ids::{ConnectionId, NodeId, UserId};
 use crate::ports::presence::Entry;
 use crate::ports::presence::marks::Mark;
 
+/// Of more connections that have ended and are still to be removed from the store, none is remembered.
+const ENDED_MAX: usize = 10_000;
+
 #[derive(Default)]
 pub struct Sayings(Mutex<State>);
 
@@ -56,7 +59,8 @@ impl Sayings {
         let state = &mut *self.0.lock();
         let Some(marks) = state.marks.get_mut(&mailbox.user) else { return false };
         let had_said = marks.remove(&mailbox.connection).is_some();
-        if had_said {
+        // Otherwise whoever meets it removes it.
+        if had_said && state.pending.len() < ENDED_MAX {
             state.pending.insert(mailbox.connection, (mailbox.user, Mark::default()));
         }
         state.tidy(mailbox.user);

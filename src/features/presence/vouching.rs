@@ -1,7 +1,8 @@
 //! Writes down who is connected to this node, and who is not any more, many users at a time.
 //!
 //! Nothing that opens or closes a connection waits for that. A user is looked at as things are now, however often they
-//! changed meanwhile, and Postgres is asked only if it knows something else: whoever comes back within moments costs nothing.
+//! changed meanwhile, and Postgres is written to only if it knows something else: whoever comes back within the grace, here or on
+//! another node, costs nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::leaving::Leaving;
+use super::repository::Gone;
 use super::sayings::News;
 use super::{Shared, repository};
 use crate::db::within_deadline;
@@ -33,69 +36,73 @@ enum Local {
     Away,
 }
 
-/// What is to be done about the users that came, went or said something.
+/// What is to be done about users that came, went or said something.
 #[derive(Default)]
 struct Plan {
     here: Vec<UserId>,
     /// All connections here are away; others decide it.
     asked: Vec<UserId>,
-    /// With when it was seen, and what is still here.
-    gone: Vec<(UserId, Instant, Option<Local>)>,
+    gone: Vec<(UserId, Instant)>,
 }
 
 pub struct Vouching {
     shared: Arc<Shared>,
-    /// What Postgres knows of this node's users.
-    vouched: HashMap<UserId, Local>,
+    /// What Postgres knows of this node's users; `None`: nobody is sure of that.
+    vouched: HashMap<UserId, Option<Local>>,
+    leaving: Leaving,
     /// What could not be done, for another time.
     undone: Turned,
 }
 
 impl Vouching {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, vouched: HashMap::new(), undone: Turned::default() }
+        Self { shared, vouched: HashMap::new(), leaving: Leaving::default(), undone: Turned::default() }
     }
 
     /// Until the process stops, and then what is left.
     pub async fn run(mut self, shutdown: Shutdown) {
         let shared = Arc::clone(&self.shared);
-        let turnover = shared.parts.registry.turnover();
+        let (turnover, config) = (shared.parts.registry.turnover(), &shared.parts.config);
         let mut compared_at = Instant::now();
         while !shutdown.is_stopping() {
+            let next = self.leaving.next_within(config.grace()).unwrap_or(COMPARE_INTERVAL);
             // Cancel-safe: what there is stays until it is taken.
-            shutdown.unless_stopped(turnover.wait(COMPARE_INTERVAL)).await;
-            shutdown.unless_stopped(sleep(shared.parts.config.gather())).await;
+            shutdown.unless_stopped(turnover.wait(next.min(COMPARE_INTERVAL))).await;
+            shutdown.unless_stopped(sleep(config.gather())).await;
             if compared_at.elapsed() >= COMPARE_INTERVAL {
                 compared_at = Instant::now();
                 turnover.note_everyone();
             }
-            if !self.flush().await {
+            if !self.flush(config.grace()).await {
                 shutdown.unless_stopped(sleep(RETRY_INTERVAL)).await;
             }
         }
-        self.flush().await;
+        // The other nodes look after the grace.
+        self.flush(Duration::ZERO).await;
     }
 
-    /// Returns whether everything could be done; the rest is put back.
-    pub async fn flush(&mut self) -> bool {
+    /// Those who left are given so much time to come back. Returns whether everything could be done; the rest is put back.
+    pub async fn flush(&mut self, grace: Duration) -> bool {
         let shared = Arc::clone(&self.shared);
         let turned = shared.parts.registry.turnover().take();
         if turned.everyone {
-            self.vouched.clear();
+            self.vouched.values_mut().for_each(|known| *known = None);
             shared.sayings.repeat();
             shared.watching.doubt();
         }
         for user in std::mem::take(&mut *shared.doubted.lock()) {
-            self.vouched.remove(&user);
+            self.vouched.insert(user, None);
         }
         let spoken = self.write_marks().await;
         let mut users = turned.users;
-        users.extend(spoken.iter().map(|user| (*user, Instant::now())));
-        let plan = if turned.everyone {
-            self.plan_for_everyone(users, &spoken).await
-        } else {
-            self.plan(users, &spoken)
-        };
+        for user in &spoken {
+            users.entry(*user).or_insert_with(Instant::now);
+        }
+        if turned.everyone {
+            self.add_everyone(&mut users).await;
+        }
+        let mut plan = self.plan(users, &spoken).await;
+        self.add_due(&mut plan, grace);
         let asked = self.ask(&plan.asked, &spoken).await;
         let here = plan.here.iter().map(|user| (*user, Availability::Online)).collect::<Vec<_>>();
         self.connected(&here, Local::Here, &spoken).await;
@@ -126,6 +133,27 @@ impl Vouching {
         }
     }
 
+    /// Also those for whom this node answers, although it has forgotten that, or Postgres has.
+    async fn add_everyone(&mut self, users: &mut HashMap<UserId, Instant>) {
+        let (parts, now) = (&self.shared.parts, Instant::now());
+        let here = parts.registry.all_users();
+        match within_deadline(repository::strays(&parts.background, parts.node, &here)).await {
+            Ok(strays) => {
+                for user in strays.into_iter().filter(|user| !self.leaving.contains(*user)) {
+                    self.vouched.entry(user).or_default();
+                    users.entry(user).or_insert(now);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot compare presence with postgres; will try again");
+                self.undone.everyone = true;
+            }
+        }
+        for user in here {
+            users.entry(user).or_insert(now);
+        }
+    }
+
     fn local(&self, user: UserId) -> Option<Local> {
         let connections = self.shared.parts.registry.connections_of(user);
         let is_away = |mailbox: &Arc<Mailbox>| self.shared.sayings.is_away(user, mailbox.connection);
@@ -136,45 +164,54 @@ impl Vouching {
         }
     }
 
-    fn plan(&self, users: HashMap<UserId, Instant>, spoken: &HashSet<UserId>) -> Plan {
-        let mut plan = Plan::default();
+    async fn plan(&mut self, users: HashMap<UserId, Instant>, spoken: &HashSet<UserId>) -> Plan {
+        let (mut plan, mut left) = (Plan::default(), Vec::new());
         for (user, since) in users {
-            match (self.vouched.get(&user).copied(), self.local(user)) {
+            let (known, local) = (self.vouched.get(&user).copied(), self.local(user));
+            match (known, local) {
                 (None, None) => {}
-                (Some(_), None) => plan.gone.push((user, since, None)),
-                (Some(Local::Here), Some(Local::Here)) => {}
-                (_, Some(Local::Here)) => plan.here.push(user),
-                // The one that somebody looked at was closed; it may come back.
-                (Some(Local::Here), Some(Local::Away)) if !spoken.contains(&user) => {
-                    plan.gone.push((user, since, Some(Local::Away)));
+                (Some(_), None) => {
+                    self.leaving.begin(user, since);
+                    left.push((user, since));
                 }
-                (Some(Local::Away), Some(Local::Away)) if !spoken.contains(&user) => {}
-                (_, Some(Local::Away)) => plan.asked.push(user),
+                // The one that somebody looked at was closed; it may come back.
+                (Some(Some(Local::Here)), Some(Local::Away)) if !spoken.contains(&user) => {
+                    self.leaving.begin(user, since);
+                }
+                (_, Some(local)) => {
+                    self.leaving.end(user);
+                    match local {
+                        Local::Here if known == Some(Some(Local::Here)) => {}
+                        Local::Here => plan.here.push(user),
+                        Local::Away if known == Some(Some(Local::Away)) && !spoken.contains(&user) => {}
+                        Local::Away => plan.asked.push(user),
+                    }
+                }
             }
         }
+        self.linger(&left).await;
         plan
     }
 
-    /// Also those for whom this node answers, although it has forgotten that, or Postgres has.
-    async fn plan_for_everyone(
-        &mut self,
-        mut users: HashMap<UserId, Instant>,
-        spoken: &HashSet<UserId>,
-    ) -> Plan {
-        let (parts, now) = (&self.shared.parts, Instant::now());
-        let here = parts.registry.all_users();
-        users.extend(here.iter().map(|user| (*user, now)));
-        let strays = within_deadline(repository::strays(&parts.background, parts.node, &here)).await;
-        let mut plan = self.plan(users, spoken);
-        match strays {
-            // Whoever came back meanwhile is looked at in a moment.
-            Ok(strays) => plan.gone.extend(strays.into_iter().map(|user| (user, now, self.local(user)))),
-            Err(error) => {
-                tracing::warn!(%error, "cannot compare presence with postgres; will try again");
-                self.undone.everyone = true;
+    /// Lets the other nodes know that these users were here until now: nobody else takes them for gone before their grace
+    /// is over.
+    async fn linger(&self, left: &[(UserId, Instant)]) {
+        let (parts, grace) = (&self.shared.parts, self.shared.parts.config.grace());
+        let rest = left.iter().map(|(user, since)| (*user, grace.saturating_sub(since.elapsed())));
+        if let Err(error) = parts.marks.linger(parts.node, &rest.collect::<Vec<_>>()).await {
+            tracing::debug!(%error, "another node may take users for gone whose last connection was here");
+        }
+    }
+
+    /// Those whose grace is over.
+    fn add_due(&mut self, plan: &mut Plan, grace: Duration) {
+        for (user, since) in self.leaving.take(grace) {
+            match self.local(user) {
+                None => plan.gone.push((user, since)),
+                Some(Local::Away) => plan.asked.push(user),
+                Some(Local::Here) => {}
             }
         }
-        plan
     }
 
     /// Whether users whose connections here are all away have others elsewhere.
@@ -182,7 +219,8 @@ impl Vouching {
         if users.is_empty() {
             return Vec::new();
         }
-        match self.shared.parts.marks.find(users).await {
+        let parts = &self.shared.parts;
+        match parts.marks.find(parts.node, users).await {
             Ok(found) => found.iter().map(|found| (found.user, availability(found))).collect(),
             Err(error) => {
                 tracing::debug!(%error, "who is away is found out later");
@@ -198,7 +236,7 @@ impl Vouching {
             let (pool, node) = (&shared.parts.background, shared.parts.node);
             match within_deadline(repository::connected(pool, node, some)).await {
                 Ok(changed) => {
-                    self.vouched.extend(some.iter().map(|(user, _)| (*user, local)));
+                    self.vouched.extend(some.iter().map(|(user, _)| (*user, Some(local))));
                     if local == Local::Away {
                         self.look_again(&changed);
                     }
@@ -206,6 +244,8 @@ impl Vouching {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot write who is connected; will try again");
+                    // It may have been written all the same.
+                    self.vouched.extend(some.iter().map(|(user, _)| (*user, None)));
                     self.put_off(some.iter().map(|(user, _)| *user), spoken);
                 }
             }
@@ -221,24 +261,21 @@ impl Vouching {
         self.shared.sayings.put_back(News { marks: Vec::new(), spoken });
     }
 
-    async fn left(&mut self, users: &[(UserId, Instant, Option<Local>)]) {
+    async fn left(&mut self, users: &[(UserId, Instant)]) {
         let shared = Arc::clone(&self.shared);
-        let (pool, node, grace) = (&shared.parts.background, shared.parts.node, shared.parts.config.grace());
+        let (parts, grace) = (&shared.parts, shared.parts.config.grace());
         for some in users.chunks(USERS_PER_STATEMENT) {
-            let gone: Vec<_> = some.iter().map(|(user, since, _)| (*user, since.elapsed())).collect();
-            match within_deadline(repository::left(pool, node, &gone, grace)).await {
+            let gone = shared.with_whether_elsewhere(some).await;
+            match within_deadline(repository::left(&parts.background, parts.node, &gone, grace)).await {
                 Ok(()) => {
-                    for (user, _, local) in some {
-                        match local {
-                            Some(local) => self.vouched.insert(*user, *local),
-                            None => self.vouched.remove(user),
-                        };
+                    for Gone { user, .. } in &gone {
+                        self.vouched.remove(user);
                     }
-                    shared.lookout.expect_within(grace);
+                    shared.lookout.expect_within(Duration::ZERO);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot write who is gone; will try again");
-                    self.undone.users.extend(some.iter().map(|(user, since, _)| (*user, *since)));
+                    self.undone.users.extend(some.iter().copied());
                 }
             }
         }
@@ -251,6 +288,12 @@ impl Vouching {
             again.extend(spoken.get(&user));
         }
         self.shared.sayings.put_back(News { marks: Vec::new(), spoken: again });
+    }
+
+    /// As if so much time had gone by.
+    #[cfg(test)]
+    pub fn let_pass(&mut self, time: Duration) {
+        self.leaving.let_pass(time);
     }
 }
 

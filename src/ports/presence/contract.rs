@@ -91,11 +91,12 @@ async fn marks_suite(presence: &dyn Presence, marks: &dyn Marks) {
     what_a_connection_says_counts_as_long_as_it_lives(presence, marks).await;
     many_users_are_found_at_once(presence, marks).await;
     a_node_without_a_lease_is_silent(presence, marks).await;
+    who_left_a_node_a_moment_ago_is_gone_for_certain_only_to_that_node(presence, marks).await;
 }
 
 async fn what_a_connection_says_counts_as_long_as_it_lives(presence: &dyn Presence, marks: &dyn Marks) {
     let entry = entry(living_node(presence).await);
-    let found = async || marks.find(&[entry.user]).await.unwrap().remove(0).devices;
+    let found = async || marks.find(entry.node, &[entry.user]).await.unwrap().remove(0).devices;
     let said = Mark { is_away: true, viewing: Some(ChannelId::generate()) };
     let device = |mark| Device { connection: entry.connection, node: entry.node, mark };
 
@@ -118,14 +119,29 @@ async fn many_users_are_found_at_once(presence: &dyn Presence, marks: &dyn Marks
     let entries: Vec<Entry> = (0..450).map(|number| entry([here, there][number % 2])).collect();
     presence.enter(&entries[..449]).await.unwrap();
     let users: Vec<UserId> = entries.iter().map(|entry| entry.user).collect();
-    let found = marks.find(&users).await.unwrap();
+    let found = marks.find(here, &users).await.unwrap();
     assert_eq!(found.iter().map(|it| it.user).collect::<Vec<_>>(), users);
     for (entry, found) in entries.iter().zip(&found[..449]) {
         let device = Device { connection: entry.connection, node: entry.node, mark: Mark::default() };
         assert_eq!(*found, Found { user: entry.user, devices: vec![device], is_certain: true });
     }
     assert_eq!(found[449], Found { user: users[449], devices: Vec::new(), is_certain: true });
-    assert_eq!(marks.find(&[]).await.unwrap(), []);
+    assert_eq!(marks.find(here, &[]).await.unwrap(), []);
+}
+
+async fn who_left_a_node_a_moment_ago_is_gone_for_certain_only_to_that_node(
+    presence: &dyn Presence,
+    marks: &dyn Marks,
+) {
+    let (left, other, user) = (living_node(presence).await, living_node(presence).await, UserId::generate());
+    let is_certain = async |asker: NodeId| marks.find(asker, &[user]).await.unwrap().remove(0).is_certain;
+    assert!(is_certain(other).await);
+    marks.linger(left, &[(user, PATIENCE)]).await.unwrap();
+    assert!(is_certain(left).await && !is_certain(other).await);
+    marks.linger(left, &[(user, Duration::ZERO)]).await.unwrap();
+    marks.linger(left, &[]).await.unwrap();
+    let ends = async { while !is_certain(other).await {} };
+    tokio::time::timeout(PATIENCE, ends).await.expect("a moment ends");
 }
 
 async fn a_node_without_a_lease_is_silent(presence: &dyn Presence, marks: &dyn Marks) {
@@ -214,7 +230,7 @@ async fn what_a_connection_said_is_removed_by_whoever_meets_it_later() {
     let (presence, marks) = (RedisPresence::new(link.clone()), RedisMarks::new(link.clone()));
     let entry = entry(living_node(&presence).await);
     marks.set(&[(entry.clone(), Mark { is_away: true, viewing: None })]).await.unwrap();
-    assert_eq!(marks.find(&[entry.user]).await.unwrap()[0].devices, []);
+    assert_eq!(marks.find(entry.node, &[entry.user]).await.unwrap()[0].devices, []);
     let mut redis = crate::dev::redis::connect(&link.client()).await.unwrap();
     let exists =
         redis::cmd("EXISTS").arg(link.key("marks", entry.user)).query_async::<bool>(&mut redis).await;
@@ -229,7 +245,7 @@ async fn of_a_node_that_is_silent_and_of_a_redis_without_a_memory_nothing_is_cer
     let link = RedisLink::new(config).unwrap();
     let (presence, marks) = (RedisPresence::new(link.clone()), RedisMarks::new(link));
     let entry = entry(NodeId::generate());
-    let nobody = marks.find(&[entry.user]).await.unwrap().remove(0);
+    let nobody = marks.find(entry.node, &[entry.user]).await.unwrap().remove(0);
     assert_eq!((nobody.devices.len(), nobody.is_certain), (0, false), "it has no memory at all");
     assert!(marks.silent(&[entry.node]).await.is_err());
 
@@ -237,7 +253,7 @@ async fn of_a_node_that_is_silent_and_of_a_redis_without_a_memory_nothing_is_cer
     presence.renew_lease(entry.node).await.unwrap();
     let silent = async {
         loop {
-            let found = marks.find(&[entry.user]).await.unwrap().remove(0);
+            let found = marks.find(entry.node, &[entry.user]).await.unwrap().remove(0);
             if found.devices.is_empty() {
                 return found.is_certain;
             }

@@ -18,6 +18,7 @@ const COMMANDS: &[&str] = &[
     "presence_depart",
     "presence_read",
     "marks_set",
+    "marks_linger",
     "marks_find",
     "marks_silent",
     "throttle",

@@ -29,29 +29,41 @@ pub async fn connected(
     standings(rows)
 }
 
-/// These users' connections to this node were closed, so long ago: look after the grace whether there are others.
+/// Somebody who left this node.
+pub struct Gone {
+    pub user: UserId,
+    pub ago: Duration,
+    /// Whether the user is known to be connected to another node.
+    pub is_elsewhere: bool,
+}
+
+/// These users' connections to this node were closed: look after the grace whether there are others. Of those who are elsewhere
+/// only whom this node answers for; the others are in good hands.
 pub async fn left(
     db: impl PgExecutor<'_>,
     node: NodeId,
-    users: &[(UserId, Duration)],
+    users: &[Gone],
     grace: Duration,
 ) -> Result<(), sqlx::Error> {
-    let (users, ages): (Vec<_>, Vec<_>) = users.iter().map(|(user, age)| (user.0, age.as_secs_f64())).unzip();
+    let ids: Vec<_> = users.iter().map(|gone| gone.user.0).collect();
+    let ages: Vec<_> = users.iter().map(|gone| gone.ago.as_secs_f64()).collect();
+    let elsewhere: Vec<_> = users.iter().map(|gone| gone.is_elsewhere).collect();
     sqlx::query!(
         "WITH gone AS MATERIALIZED (
              SELECT p.user_id, now() - make_interval(secs => g.age) AS at
-             FROM unnest($1::uuid[], $2::float8[]) AS g (user_id, age)
+             FROM unnest($1::uuid[], $2::float8[], $3::boolean[]) AS g (user_id, age, is_elsewhere)
              JOIN user_presence AS p ON p.user_id = g.user_id
-             WHERE p.status <> 'offline'
+             WHERE p.status <> 'offline' AND (p.node = $4 OR NOT g.is_elsewhere)
              ORDER BY p.user_id FOR UPDATE OF p
          )
          UPDATE user_presence AS p SET
-             node = $3,
+             node = $4,
              last_seen = greatest(p.last_seen, gone.at),
-             look_at = greatest(p.look_at, gone.at + make_interval(secs => $4))
+             look_at = gone.at + make_interval(secs => $5)
          FROM gone WHERE p.user_id = gone.user_id",
-        &users,
+        &ids,
         &ages,
+        &elsewhere,
         node.0,
         grace.as_secs_f64(),
     )

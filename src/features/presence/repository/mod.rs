@@ -10,7 +10,9 @@ use crate::domain::standing::{Availability, Standing};
 mod answering;
 mod watched;
 
-pub use answering::{Claim, absent, answering_nodes, claim, connected, hand_over, left, orphan, strays};
+pub use answering::{
+    Claim, Gone, absent, answering_nodes, claim, connected, hand_over, left, orphan, strays,
+};
 pub use watched::{changed, hidden, visible};
 
 struct Row {

@@ -49,6 +49,7 @@ pub struct World {
     mood: Arc<Mutex<Mood>>,
     loses: Arc<AtomicBool>,
     said: Arc<Mutex<Vec<Standing>>>,
+    vouching: Mutex<Vec<Arc<tokio::sync::Mutex<Vouching>>>>,
     shutdown: Shutdown,
 }
 
@@ -56,7 +57,7 @@ pub struct Node {
     id: NodeId,
     shared: Arc<Shared>,
     commands: Commands,
-    vouching: tokio::sync::Mutex<Vouching>,
+    vouching: Arc<tokio::sync::Mutex<Vouching>>,
     heard: Mutex<mpsc::Receiver<Heard>>,
     listening: Shutdown,
 }
@@ -81,6 +82,7 @@ impl World {
             mood,
             loses: Arc::default(),
             said: Arc::default(),
+            vouching: Mutex::default(),
             shutdown: Shutdown::new(),
         }
     }
@@ -146,7 +148,8 @@ impl World {
         while broker.probe().await.is_err() {
             tokio::task::yield_now().await;
         }
-        let vouching = tokio::sync::Mutex::new(Vouching::new(Arc::clone(&shared)));
+        let vouching = Arc::new(tokio::sync::Mutex::new(Vouching::new(Arc::clone(&shared))));
+        self.vouching.lock().push(Arc::clone(&vouching));
         Node { id, shared, commands, vouching, heard: Mutex::new(heard), listening }
     }
 
@@ -202,8 +205,14 @@ impl World {
         people
     }
 
-    /// So much time goes by for those who are to be looked at.
+    /// So much time goes by for those who left, and those who are to be looked at.
     pub async fn pass(&self, seconds: f64) {
+        let time = Duration::from_secs_f64(seconds);
+        self.marks.marks.let_pass(time);
+        let all = self.vouching.lock().clone();
+        for vouching in all {
+            vouching.lock().await.let_pass(time);
+        }
         sqlx::query("UPDATE user_presence SET look_at = look_at - make_interval(secs => $1) WHERE look_at IS NOT NULL")
             .bind(seconds)
             .execute(&self.pool)
@@ -275,7 +284,7 @@ impl Node {
     }
 
     pub async fn flush(&self) -> bool {
-        self.vouching.lock().await.flush().await
+        self.vouching.lock().await.flush(self.shared.parts.config.grace()).await
     }
 
     pub async fn look(&self) {

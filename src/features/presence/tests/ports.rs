@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -59,11 +60,15 @@ impl Marks for Moody {
         if *self.mood.lock() == Mood::Away { away() } else { self.marks.set(marks).await }
     }
 
-    async fn find(&self, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
+    async fn linger(&self, node: NodeId, users: &[(UserId, Duration)]) -> Result<(), PresenceError> {
+        if *self.mood.lock() == Mood::Away { away() } else { self.marks.linger(node, users).await }
+    }
+
+    async fn find(&self, asker: NodeId, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
         let mood = *self.mood.lock();
         self.asked.fetch_add(users.len(), Ordering::SeqCst);
         match mood {
-            Mood::Well => self.marks.find(users).await,
+            Mood::Well => self.marks.find(asker, users).await,
             Mood::Away => away(),
             Mood::Doubtful => {
                 let nothing = |user: &UserId| Found { user: *user, devices: Vec::new(), is_certain: false };

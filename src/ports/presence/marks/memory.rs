@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{Device, Found, Mark, Marks, Silent};
 use crate::domain::ids::{ConnectionId, NodeId, UserId};
@@ -15,12 +16,25 @@ use crate::ports::presence::{Entry, MemoryPresence, Presence as _, PresenceError
 pub struct MemoryMarks {
     presence: Arc<MemoryPresence>,
     marks: Mutex<HashMap<ConnectionId, Mark>>,
+    /// Who left which node, and until when others do not believe it.
+    left: Mutex<HashMap<UserId, (NodeId, Instant)>>,
 }
 
 impl MemoryMarks {
     #[must_use]
     pub fn new(presence: Arc<MemoryPresence>) -> Self {
-        Self { presence, marks: Mutex::default() }
+        Self { presence, marks: Mutex::default(), left: Mutex::default() }
+    }
+
+    fn is_certain(&self, asker: NodeId, user: UserId) -> bool {
+        let left = self.left.lock().get(&user).copied();
+        left.is_none_or(|(node, until)| node == asker || until <= Instant::now())
+    }
+
+    /// As if so much time had gone by.
+    #[cfg(test)]
+    pub fn let_pass(&self, time: Duration) {
+        self.left.lock().values_mut().for_each(|(_, until)| *until = until.checked_sub(time).unwrap());
     }
 }
 
@@ -35,7 +49,14 @@ impl Marks for MemoryMarks {
         Ok(())
     }
 
-    async fn find(&self, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
+    async fn linger(&self, node: NodeId, users: &[(UserId, Duration)]) -> Result<(), PresenceError> {
+        let (mut left, now) = (self.left.lock(), Instant::now());
+        left.retain(|_, (_, until)| *until > now);
+        left.extend(users.iter().map(|(user, time)| (*user, (node, now + *time))));
+        Ok(())
+    }
+
+    async fn find(&self, asker: NodeId, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
         let mut found = Vec::with_capacity(users.len());
         for user in users {
             let entries = self.presence.connections_of(*user).await?;
@@ -45,8 +66,9 @@ impl Marks for MemoryMarks {
                 node: entry.node,
                 mark: marks.get(&entry.connection).copied().unwrap_or_default(),
             };
-            let devices = entries.iter().map(device).collect();
-            found.push(Found { user: *user, devices, is_certain: true });
+            let devices: Vec<Device> = entries.iter().map(device).collect();
+            let is_certain = self.is_certain(asker, *user);
+            found.push(Found { user: *user, devices, is_certain });
         }
         Ok(found)
     }

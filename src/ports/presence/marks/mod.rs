@@ -38,8 +38,8 @@ pub struct Device {
 pub struct Found {
     pub user: UserId,
     pub devices: Vec<Device>,
-    /// Whether that is all. Not while a node of the user's is silent, while the user is on the way to another node, or if there
-    /// is nothing and that cannot be believed.
+    /// Whether that is all. Not while a node of the user's is silent, while the user is on the way to another node or was on one a
+    /// moment ago, or if there is nothing and that cannot be believed.
     pub is_certain: bool,
 }
 
@@ -56,8 +56,11 @@ pub trait Marks: Send + Sync {
     /// Keeps what these connections say now; the default is not kept.
     async fn set(&self, marks: &[(Entry, Mark)]) -> Result<(), PresenceError>;
 
-    /// Where these users are connected, in their order.
-    async fn find(&self, users: &[UserId]) -> Result<Vec<Found>, PresenceError>;
+    /// For so long no other node takes it for certain that these users, who were connected to this one, are gone.
+    async fn linger(&self, node: NodeId, users: &[(UserId, Duration)]) -> Result<(), PresenceError>;
+
+    /// Where these users are connected, in their order, for a node that asks.
+    async fn find(&self, asker: NodeId, users: &[UserId]) -> Result<Vec<Found>, PresenceError>;
 
     /// Those of the nodes that have no lease.
     ///

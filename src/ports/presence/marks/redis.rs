@@ -61,18 +61,33 @@ impl Marks for RedisMarks {
         Ok(())
     }
 
-    async fn find(&self, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
+    async fn linger(&self, node: NodeId, users: &[(UserId, Duration)]) -> Result<(), PresenceError> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        for (user, time) in users {
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+            pipeline.pset_ex(self.link.key("left", user), node.to_string(), ms).ignore();
+        }
+        let pipeline = &pipeline;
+        self.link.run("marks_linger", async |mut redis| pipeline.query_async::<()>(&mut redis).await).await?;
+        Ok(())
+    }
+
+    async fn find(&self, asker: NodeId, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
         let config = self.link.config();
         let mut found = Vec::with_capacity(users.len());
         for some in users.chunks(USERS_PER_SCRIPT) {
             let mut call = self.find.prepare_invoke();
             call.key(self.link.pulse_key());
             for user in some {
-                for kind in ["presence", "moving", "marks"] {
+                for kind in ["presence", "moving", "marks", "left"] {
                     call.key(self.link.key(kind, user));
                 }
             }
             call.arg(&config.key_prefix).arg(config.stall_ms()).arg(config.warmup_ms);
+            call.arg(asker.to_string());
             let call = &call;
             let find = async |mut redis| call.invoke_async::<Vec<Vec<String>>>(&mut redis).await;
             let answers = self.link.run("marks_find", find).await?;
