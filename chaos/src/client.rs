@@ -9,8 +9,8 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::history::{Ended, Opened, Record, Recorder, now};
@@ -164,10 +164,8 @@ impl Client {
                 Mood::Leaves => return self.close(&mut stream).await,
                 Mood::Vanishes => return NO_CLOSE_FRAME,
             }
-            for command in self.follower.due(phase, &self.world.recorder) {
-                if stream.send(Message::text(command)).await.is_err() {
-                    return NO_CLOSE_FRAME;
-                }
+            if self.speak(&mut stream, phase).await.is_err() {
+                return NO_CLOSE_FRAME;
             }
             let look_at = heard_at + if asked { DEAD_AFTER } else { ASK_AFTER };
             let wake_at = ack.unwrap_or(look_at).min(look_at).min(self.moods.next_change());
@@ -198,19 +196,12 @@ impl Client {
             };
             (heard_at, asked) = (Instant::now(), false);
             match message {
-                Some(Ok(Message::Text(text)))
-                    if self.follower.read(&text, &self.world.recorder, &self.world.progress) => {}
-                Some(Ok(Message::Text(text))) => match self.memory.read(&text) {
-                    Read::Event(record) => {
-                        self.world.recorder.add(record);
-                        if self.user.acks && ack.is_none() {
-                            let delay = self.rng.u64(0..ACK_DELAY_MS_MAX);
-                            ack = Some(Instant::now() + Duration::from_millis(delay));
-                        }
+                Some(Ok(Message::Text(text))) => {
+                    let is_event = self.read(&text);
+                    if is_event && self.user.acks && ack.is_none() {
+                        ack = Some(Instant::now() + Duration::from_millis(self.rng.u64(0..ACK_DELAY_MS_MAX)));
                     }
-                    Read::Resync(record) => self.world.recorder.add(record),
-                    Read::Other => {}
-                },
+                }
                 Some(Ok(Message::Close(close))) => {
                     return close.map_or(NO_CLOSE_FRAME, |close| close.code.into());
                 }
@@ -219,6 +210,31 @@ impl Client {
             }
             debug_assert_eq!(self.memory.connection(), connection);
         }
+    }
+
+    /// Says what there is to say about rooms.
+    async fn speak(&mut self, stream: &mut Stream, phase: Phase) -> Result<(), WsError> {
+        for command in self.follower.due(phase, &self.world.recorder) {
+            stream.send(Message::text(command)).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes down what came. Returns whether it is a durable event.
+    fn read(&mut self, text: &str) -> bool {
+        let recorder = &self.world.recorder;
+        if self.follower.read(text, recorder, &self.world.progress) {
+            return false;
+        }
+        match self.memory.read(text) {
+            Read::Event(record) => {
+                recorder.add(record);
+                return true;
+            }
+            Read::Resync(record) => recorder.add(record),
+            Read::Other => {}
+        }
+        false
     }
 
     /// Whether this connection cannot bring what is missing, or never says that something is.

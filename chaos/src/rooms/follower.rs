@@ -91,7 +91,7 @@ impl Follower {
             return;
         }
         // Nobody writes any more, or there is enough to do.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// When there is something to say; `None`: not before something happens.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::{Client, Method};
+use reqwest::Client;
 use serde_json::json;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::Room;
 use super::history::{Moved, RoomRecord};
@@ -28,16 +28,26 @@ pub struct Porter {
     pub rng: fastrand::Rng,
 }
 
+/// What all rooms share while they are kept.
+struct Shift {
+    world: Arc<World>,
+    http: Client,
+    end: Instant,
+}
+
 impl Porter {
+    /// Keeps all rooms until the storm is over.
     pub async fn run(mut self, storm: Duration) -> anyhow::Result<()> {
         let http = Client::builder().timeout(ANSWERED_WITHIN).no_proxy().build()?;
-        let end = Instant::now() + storm;
-        let rngs: Vec<_> = self.world.rooms.iter().map(|_| self.rng.fork()).collect();
-        join_all(self.world.rooms.iter().zip(rngs).map(|(room, rng)| self.keep(room, &http, end, rng))).await;
+        let shift = Shift { world: self.world, http, end: Instant::now() + storm };
+        let rooms = shift.world.rooms.iter().map(|room| shift.keep(room, self.rng.fork()));
+        join_all(rooms).await;
         Ok(())
     }
+}
 
-    async fn keep(&self, room: &Room, http: &Client, end: Instant, mut rng: fastrand::Rng) {
+impl Shift {
+    async fn keep(&self, room: &Room, mut rng: fastrand::Rng) {
         let guests: Vec<usize> = room.guests().collect();
         if guests.is_empty() {
             return;
@@ -45,9 +55,8 @@ impl Porter {
         loop {
             let guest = guests[rng.usize(0..guests.len())];
             for (out, (least, most)) in [(true, STAYS_SECONDS), (false, IS_OUT_SECONDS)] {
-                sleep_until(Instant::now() + Duration::from_secs_f64(least + rng.f64() * (most - least)))
-                    .await;
-                if Instant::now() >= end || !self.take(room, guest, out, http, end, &mut rng).await {
+                sleep(Duration::from_secs_f64(least + rng.f64() * (most - least))).await;
+                if Instant::now() >= self.end || !self.take(room, guest, out, &mut rng).await {
                     return;
                 }
             }
@@ -55,34 +64,24 @@ impl Porter {
     }
 
     /// Returns whether it was done for certain.
-    async fn take(
-        &self,
-        room: &Room,
-        guest: usize,
-        out: bool,
-        http: &Client,
-        end: Instant,
-        rng: &mut fastrand::Rng,
-    ) -> bool {
+    async fn take(&self, room: &Room, guest: usize, out: bool, rng: &mut fastrand::Rng) -> bool {
         let began_at = now();
+        let id = self.world.users[guest].person.id;
         let mut certain = false;
-        while !certain && Instant::now() < end + CERTAIN_WITHIN {
+        while !certain && Instant::now() < self.end + CERTAIN_WITHIN {
             let door = self.world.doors[rng.usize(0..self.world.doors.len())];
-            let (members, id) =
-                (format!("http://{door}/channels/{}/members", room.id), self.world.users[guest].person.id);
+            let members = format!("http://{door}/channels/{}/members", room.id);
             let request = if out {
-                http.request(Method::DELETE, format!("{members}/{id}"))
+                self.http.delete(format!("{members}/{id}"))
             } else {
-                http.request(Method::POST, members).json(&json!({"userId": id}))
+                self.http.post(members).json(&json!({"userId": id}))
             };
             let answered = request.bearer_auth(&self.world.users[room.owner()].person.token).send().await;
-            certain = answered.is_ok_and(|answer| match (out, answer.status().as_u16()) {
-                // The second are of who asks again after an answer that was lost.
-                (true, status) => matches!(status, 204 | 404),
-                (false, status) => matches!(status, 201 | 409),
-            });
+            // 404 and 409: who asks again after an answer that was lost.
+            let expected = if out { [204, 404] } else { [201, 409] };
+            certain = answered.is_ok_and(|answer| expected.contains(&answer.status().as_u16()));
             if !certain {
-                sleep_until(Instant::now() + ASK_AGAIN).await;
+                sleep(ASK_AGAIN).await;
             }
         }
         let (room, ended_at) = (room.index, now());

@@ -109,7 +109,7 @@ async fn read_one(pool: &PgPool, room: Uuid, index: &HashMap<Uuid, usize>) -> an
             is_deleted,
             created_at,
         };
-    let changed = |(revision, message, change, by, emoji): ChangedColumns| Changed {
+    let step = |(revision, message, change, by, emoji): ChangedColumns| Changed {
         revision,
         message,
         change,
@@ -121,7 +121,7 @@ async fn read_one(pool: &PgPool, room: Uuid, index: &HashMap<Uuid, usize>) -> an
         last_seq,
         last_revision,
         messages: messages.into_iter().map(message).collect(),
-        changes: changes.into_iter().map(changed).collect(),
+        changes: changes.into_iter().map(step).collect(),
         reactions,
         members: members.iter().filter_map(|member| index.get(member).copied()).collect(),
     })

@@ -37,6 +37,15 @@ struct Known {
     reactions: Vec<(usize, String)>,
 }
 
+/// Who wants what of which room.
+struct Errand {
+    room: usize,
+    user: usize,
+    wish: Wish,
+    /// Tells it from all others.
+    number: u64,
+}
+
 #[derive(Deserialize)]
 struct Written {
     id: Uuid,
@@ -76,10 +85,10 @@ impl Writers {
             pace.tick().await;
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { continue };
             number += 1;
-            let Some((room, user, wish)) = self.wish(&desk, number) else { continue };
-            let (desk, id, rng) = (Arc::clone(&desk), self.world.rooms[room].id, self.rng.fork());
+            let Some(errand) = self.errand(&desk, number) else { continue };
+            let (desk, rng) = (Arc::clone(&desk), self.rng.fork());
             tasks.spawn_light(async move {
-                desk.fulfil(room, id, user, wish, number, rng).await;
+                desk.fulfil(errand, rng).await;
                 drop(permit);
             });
         }
@@ -87,9 +96,10 @@ impl Writers {
         Ok(())
     }
 
-    /// Who wants what of which room. `None`: it was left to a socket, or there is nothing to do that with.
-    fn wish(&mut self, desk: &Desk, number: u64) -> Option<(usize, usize, Wish)> {
+    /// What somebody wants. `None`: it was left to a socket, or there is nothing to do that with.
+    fn errand(&mut self, desk: &Desk, number: u64) -> Option<Errand> {
         let rng = &mut self.rng;
+        let errand = |room, user, wish| Some(Errand { room, user, wish, number });
         let room = &self.world.rooms[rng.usize(0..self.world.rooms.len())];
         let user = room.seats[rng.usize(0..room.seats.len())].user;
         let kind = rng.u8(0..10);
@@ -100,47 +110,39 @@ impl Writers {
                 let _full = self.letters[user].try_send(Letter { room: room.index, client_id });
                 return None;
             }
-            return Some((room.index, user, Wish::Send { client_id }));
+            return errand(room.index, user, Wish::Send { client_id });
         }
         let mut known = desk.known.lock();
         let at = (!known.is_empty()).then(|| rng.usize(0..known.len()))?;
         if kind == 6 {
             let Known { room, author, message, .. } = known.swap_remove(at);
-            return Some((room, author, Wish::Delete { message }));
+            return errand(room, author, Wish::Delete { message });
         }
         let it = &mut known[at];
         let message = it.message;
         match kind {
-            7 => Some((it.room, it.author, Wish::Edit { message })),
+            7 => errand(it.room, it.author, Wish::Edit { message }),
             8 => {
                 let (user, emoji) = it.reactions.pop()?;
-                Some((it.room, user, Wish::TakeBack { message, emoji }))
+                errand(it.room, user, Wish::TakeBack { message, emoji })
             }
             _ => {
                 let seats = &self.world.rooms[it.room].seats;
                 let (user, emoji) = (seats[rng.usize(0..seats.len())].user, format!("r{number}"));
-                Some((it.room, user, Wish::React { message, emoji }))
+                errand(it.room, user, Wish::React { message, emoji })
             }
         }
     }
 }
 
 impl Desk {
-    async fn fulfil(
-        &self,
-        room: usize,
-        id: Uuid,
-        user: usize,
-        wish: Wish,
-        number: u64,
-        mut rng: fastrand::Rng,
-    ) {
-        let attempts = if matches!(wish, Wish::Send { .. }) { SENT_AT_MOST } else { 1 };
+    async fn fulfil(&self, errand: Errand, mut rng: fastrand::Rng) {
+        let attempts = if matches!(errand.wish, Wish::Send { .. }) { SENT_AT_MOST } else { 1 };
         for _ in 0..attempts {
             let door = self.world.doors[rng.usize(0..self.world.doors.len())];
-            let (method, path, body) = request(&wish, id, number);
+            let (method, path, body) = request(&errand, self.world.rooms[errand.room].id);
             let request = self.http.request(method, format!("http://{door}{path}"));
-            let attempt = self.attempt(room, user, &wish, with_body(request, body)).await;
+            let attempt = self.attempt(&errand, with_body(request, body)).await;
             let answer = attempt.answer;
             self.learn(&attempt);
             self.world.recorder.add(Record::Room(RoomRecord::Attempt(attempt)));
@@ -151,7 +153,8 @@ impl Desk {
         }
     }
 
-    async fn attempt(&self, room: usize, user: usize, wish: &Wish, request: RequestBuilder) -> Attempt {
+    async fn attempt(&self, errand: &Errand, request: RequestBuilder) -> Attempt {
+        let Errand { room, user, .. } = *errand;
         let sent_at = now();
         let sent = request.bearer_auth(&self.world.users[user].person.token).send().await;
         let (answer, status) = answer(&sent);
@@ -159,7 +162,7 @@ impl Desk {
             Ok(response) if answer == Answer::Done => written(response).await,
             _ => None,
         };
-        let (said, wish) = (status.map(|status| status.to_string()), wish.clone());
+        let (said, wish) = (status.map(|status| status.to_string()), errand.wish.clone());
         Attempt { user, room, wish, sent_at, answered_at: now(), answer, said, place }
     }
 
@@ -184,7 +187,7 @@ impl Desk {
     }
 }
 
-fn request(wish: &Wish, room: Uuid, number: u64) -> (Method, String, Option<Value>) {
+fn request(Errand { wish, number, .. }: &Errand, room: Uuid) -> (Method, String, Option<Value>) {
     let reaction = |message, emoji| format!("/messages/{message}/reactions/{emoji}");
     match wish {
         Wish::Send { client_id } => {

@@ -8,6 +8,9 @@ use crate::rooms::history::{Attempt, From, Heard, Moved, RoomRecord, Told, Wish,
 use crate::rooms::truth::{Changed, Message, RoomTruth};
 use crate::rooms::{Part, Room, Seat};
 
+mod hearing;
+mod people;
+
 /// The owner, a member, one who comes back by seq, a guest, and a stranger.
 const OWNER: usize = 0;
 const MEMBER: usize = 1;
@@ -189,79 +192,6 @@ fn a_good_run_is_clean() {
 }
 
 #[test]
-fn what_a_member_never_heard_is_lost_and_so_is_the_order() {
-    let mut last = Story::good();
-    last.forget(MEMBER, 3);
-    assert_eq!(last.found(), [Invariant::Lost]);
-
-    let mut middle = Story::good();
-    middle.forget(MEMBER, 2);
-    assert_eq!(middle.found(), [Invariant::Lost, Invariant::Disorder]);
-    // It came later, and is not lost.
-    middle.records.push(told(MEMBER, 2, told_of(&middle.truth.changes[0])));
-    assert_eq!(middle.found(), [Invariant::Duplicate, Invariant::Disorder]);
-}
-
-#[test]
-fn a_change_that_comes_again_is_a_duplicate_on_any_connection() {
-    let mut story = Story::good();
-    let again = told(MEMBER, 3, created(&story.truth.messages[1]));
-    story.records.push(again.clone());
-    assert_eq!(story.found(), [Invariant::Duplicate]);
-
-    let mut resumed = Story::good();
-    resumed.records.extend([asked(MEMBER, From::Revision(3)), again]);
-    assert_eq!(resumed.found(), [Invariant::Duplicate]);
-}
-
-#[test]
-fn who_comes_back_is_told_what_they_missed_before_they_have_joined() {
-    let mut story = Story::good();
-    story.forget(MEMBER, 3);
-    story.records.push(asked(MEMBER, From::Revision(2)));
-    story.records.push(told(MEMBER, 3, created(&story.truth.messages[1])));
-    story.records.push(heard(MEMBER, 9_000, Word::Joined { seq: 2, revision: 3 }));
-    assert_eq!(story.found(), []);
-
-    let mut missing = Story::good();
-    missing.forget(MEMBER, 3);
-    missing.records.push(asked(MEMBER, From::Revision(2)));
-    missing.records.push(heard(MEMBER, 9_000, Word::Joined { seq: 2, revision: 3 }));
-    assert_eq!(missing.found(), [Invariant::Lost, Invariant::Disorder]);
-}
-
-#[test]
-fn who_comes_back_by_seq_is_told_the_messages_only_and_all_of_them() {
-    let back = |revisions: &[i64]| {
-        let mut story = Story::good();
-        for revision in 1..=3 {
-            story.forget(BY_SEQ, revision);
-        }
-        story.records.push(asked(BY_SEQ, From::Seq(0)));
-        for message in story.truth.messages.iter().filter(|message| revisions.contains(&message.revision)) {
-            story.records.push(told(BY_SEQ, message.revision, created(message)));
-        }
-        story.records.push(heard(BY_SEQ, 9_000, Word::Joined { seq: 2, revision: 3 }));
-        story.found()
-    };
-    assert_eq!(back(&[1, 3]), []);
-    assert_eq!(back(&[3]), [Invariant::Lost, Invariant::Disorder]);
-    assert_eq!(back(&[1]), [Invariant::Lost, Invariant::Disorder]);
-}
-
-#[test]
-fn a_reaction_that_was_taken_back_need_not_be_told_to_who_missed_it() {
-    let mut story = Story::good();
-    story.change(changed(4, 1, "reaction_removed", MEMBER));
-    story.truth.reactions.clear();
-    assert_eq!(story.found(), []);
-    story.forget(GUEST, 2);
-    assert_eq!(story.found(), []);
-    story.forget(GUEST, 4);
-    assert_eq!(story.found(), [Invariant::Lost]);
-}
-
-#[test]
 fn what_nobody_committed_is_a_phantom() {
     let mut made_up = Story::good();
     made_up.records.push(told(MEMBER, 4, created(&message(3, 4))));
@@ -351,79 +281,4 @@ fn a_gap_in_the_database_is_disorder_unless_somebody_was_taken_out() {
     let mut head = Story::good();
     head.truth.last_seq = 3;
     assert_eq!(head.found(), [Invariant::Disorder]);
-}
-
-#[test]
-fn who_was_taken_out_is_told_nothing_later() {
-    let mut story = Story::good();
-    story.remove_guest();
-    assert_eq!(story.found(), []);
-
-    let later = told(GUEST, 5, created(&story.truth.messages[2]));
-    let mut leaking = story.records.clone();
-    leaking.push(later.clone());
-    leaking.retain(|record| {
-        !matches!(record, Record::Room(RoomRecord::Heard(Heard { word: Word::Unsubscribed { .. }, .. })))
-    });
-    std::mem::swap(&mut story.records, &mut leaking);
-    assert_eq!(story.found(), [Invariant::Leak]);
-    // They were in it again by then.
-    story.records.push(moved(false, 4_200, 4_300));
-    assert_eq!(story.found(), []);
-
-    std::mem::swap(&mut story.records, &mut leaking);
-    story.records.push(heard(GUEST, 6_000, Word::Asked { from: From::Revision(3) }));
-    story.records.push(heard(GUEST, 6_050, Word::Joined { seq: 2, revision: 4 }));
-    assert_eq!(story.found(), [Invariant::Leak]);
-}
-
-#[test]
-fn who_comes_back_has_all_in_the_end() {
-    let mut story = Story::good();
-    story.remove_guest();
-    story.truth.members.push(GUEST);
-    story.records.push(moved(false, 6_000, 6_100));
-    assert_eq!(story.found(), [Invariant::Lost]);
-    story.records.push(heard(GUEST, 7_000, Word::Asked { from: From::Revision(3) }));
-    let missed = Word::Change { revision: 5, change: created(&story.truth.messages[2]) };
-    story.records.push(heard(GUEST, 7_050, missed));
-    story.records.push(heard(GUEST, 7_060, Word::Joined { seq: 3, revision: 5 }));
-    assert_eq!(story.found(), []);
-}
-
-#[test]
-fn strangers_are_told_nothing() {
-    for word in [Word::Joined { seq: 0, revision: 0 }, Word::Passing { kind: "TYPING".to_owned() }] {
-        let mut story = Story::good();
-        story.records.extend([asked(STRANGER, From::Revision(0)), heard(STRANGER, 9_000, word)]);
-        assert!(story.found().contains(&Invariant::Leak));
-    }
-    let mut unknown = Story::good();
-    let (user, connection, room, at) = (STRANGER, 9, usize::MAX, 9);
-    let word = Word::Passing { kind: "TYPING".to_owned() };
-    unknown.records.push(Record::Room(RoomRecord::Heard(Heard { user, connection, room, at, word })));
-    assert_eq!(unknown.found(), [Invariant::Leak]);
-}
-
-#[test]
-fn nobody_is_told_that_they_were_taken_out_who_was_not() {
-    let mut story = Story::good();
-    story.records.push(heard(MEMBER, 9_000, Word::Unsubscribed { reason: "removed".to_owned() }));
-    assert_eq!(story.found(), [Invariant::Phantom]);
-    let mut lost = Story::good();
-    lost.truth.members.retain(|member| *member != MEMBER);
-    assert_eq!(lost.found(), [Invariant::Lost]);
-}
-
-#[test]
-fn a_resync_is_for_those_who_missed_too_much() {
-    let resync = |reason: &str, revision| {
-        let mut story = Story::good();
-        let word = Word::Resync { reason: reason.to_owned(), from_seq: 2, revision };
-        story.records.push(heard(MEMBER, 9_000, word));
-        story.found()
-    };
-    assert_eq!(resync("too_far_behind", 900), [Invariant::Resync]);
-    assert_eq!(resync("too_far_behind", 1_004), []);
-    assert_eq!(resync("another_past", 1_004), [Invariant::Resync]);
 }
