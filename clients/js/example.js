@@ -23,12 +23,18 @@ client.on('resync', async () => {
   console.log('I missed too much; the state is', await answer.json());
 });
 
+// What was read may be told as well: a message that is shown already is not shown again.
+let shown = 0;
+function show({ seq, content }) {
+  if (seq > shown) console.log(`${channel.name} ${seq}: ${content}`);
+  shown = Math.max(shown, seq);
+}
 const room = client.join(channel.id);
 room.on('resync', async (_, { signal }) => {
   const { value: newest } = await room.pages({ limit: 10, signal }).next();
-  for (const { seq, content } of newest) console.log(`${channel.name} ${seq}: ${content}`);
+  newest.forEach(show);
 });
-room.on('MESSAGE_CREATED', ({ seq, content }) => console.log(`${channel.name} ${seq}: ${content}`));
+room.on('MESSAGE_CREATED', show);
 const keyboard = createInterface({ input: process.stdin });
 keyboard.on('line', (line) => room.send(line).catch((error) => console.error(error.message)));
 

@@ -1,4 +1,5 @@
-//! The page of `fanlight dev`: two phones on different nodes, the cluster beneath them, and the way of each event.
+//! The page of `fanlight dev`: two phones on different nodes, with a channel on both, the cluster beneath them, and the way
+//! of each event and message.
 //!
 //! It is served by the process that started the cluster, behind the same load balancer as the API, and exists in
 //! development only. What it shows is watched from outside (Postgres, the bus in Redis, the phones' lines, the fake
