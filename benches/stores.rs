@@ -1,7 +1,6 @@
 //! What Redis and Postgres say of what they were asked.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use fanlight::dev::cluster::Cluster;
@@ -9,10 +8,8 @@ use fanlight::dev::postgres::{Durability, Postgres};
 use fanlight::dev::scrape;
 use fanlight::dev::state::StateDir;
 use sqlx::PgPool;
-use tokio::time::sleep;
 
 use crate::processes::cpu_us;
-use crate::statistics::count;
 
 /// Commands that the nodes sent, as many as they waited for; of several in one pipeline only one.
 pub const ROUND_TRIPS: &str = "Redis round trips of the nodes";
@@ -79,26 +76,16 @@ impl Work {
         Ok(())
     }
 
-    /// What each of the things takes that `busy` does and counts, beyond what happens in the same time `anyway`.
-    pub async fn of_each(
-        anyway: Duration,
-        now: impl AsyncFn() -> anyhow::Result<Self>,
-        busy: impl AsyncFnOnce() -> anyhow::Result<usize>,
-    ) -> anyhow::Result<BTreeMap<String, f64>> {
-        let (idle, before_idle) = (Instant::now(), now().await?);
-        sleep(anyway).await;
-        let (begun, before) = (Instant::now(), now().await?);
-        let things = busy().await?;
-        let after = now().await?;
-        let share = begun.elapsed().as_secs_f64() / (begun - idle).as_secs_f64();
-        let of_one = |name: &String| {
-            let in_idle = (before.of(name) - before_idle.of(name)) * share;
-            (name.clone(), (after.of(name) - before.of(name) - in_idle) / count(things))
-        };
-        Ok(after.0.keys().map(of_one).collect())
+    /// What has been done since then.
+    pub fn since(&self, before: &Self) -> BTreeMap<String, f64> {
+        self.0.iter().map(|(name, done)| (name.clone(), done - before.of(name))).collect()
     }
 
-    fn of(&self, name: &str) -> f64 {
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    pub fn of(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 }

@@ -28,7 +28,7 @@ pub const SAID: &str = r#"{"type":"MESSAGE_CREATED""#;
 /// More than any of it has.
 const FRAME_BYTES: usize = 1024;
 /// Everybody listens by then.
-pub const SEATED: Duration = Duration::from_millis(20);
+const SEATED: Duration = Duration::from_millis(20);
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Serialize, Deserialize)]

@@ -1,25 +1,25 @@
 //! What the stores do for one message, in rooms of different sizes whose subscribers are on two nodes.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use fanlight::dev::cluster::Cluster;
 use fanlight::dev::people;
 use sqlx::PgPool;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use super::audience::{Audience, SEATED};
+use super::audience::Audience;
 use super::{Hall, Room, tokens};
 use crate::Size;
-use crate::statistics::short;
+use crate::statistics::{count, short};
 use crate::stores::{self, ROUND_TRIPS, STATEMENTS, Work};
 use crate::table::{Goal, Row, Section};
 use crate::wire::{TOKEN_TTL, address};
 
-/// Between two messages, in all rooms: so as much happens beside them.
-const PACE: Duration = Duration::from_millis(250);
+/// How long each message is watched, and as long nothing: most are heard by then.
+const WATCHED: Duration = Duration::from_millis(300);
 /// What is rarer than one in so many messages has nothing to do with them.
-const RARE: f64 = 0.05;
+const RARE: f64 = 0.2;
 const COMMANDS: &str = "Redis commands, those within scripts included";
 const REDIS: &str = "µs of CPU, Redis";
 const POSTGRES: &str = "µs of CPU, Postgres";
@@ -55,57 +55,93 @@ pub async fn measure(
     scenes.push(Scene { room: hall.room, listeners: [stay, guests.len()] });
 
     stores::track_statements(pool).await?;
-    let now = async || {
-        let mut work = Work::now(cluster, pool).await?;
-        for (name, process) in [(REDIS, &cluster.redis.process), (POSTGRES, &cluster.postgres.process)] {
-            work.add_cpu(name, process.pid())?;
+    let messages = size.of(15, 3);
+    let (mut idle, mut busy) = (Watched::default(), vec![Watched::default(); scenes.len()]);
+    for _ in 0..messages {
+        idle.watch(cluster, pool, async || Ok(())).await?;
+        for (Scene { room, listeners: [here, elsewhere] }, busy) in scenes.iter().zip(&mut busy) {
+            let request = room.message(hall.server);
+            let said = async || {
+                tokio::try_join!(there.overhear(0..*elsewhere), hall.audience.hear(0..*here, &request))
+                    .map(drop)
+            };
+            busy.watch(cluster, pool, said).await?;
         }
-        anyhow::Ok(work)
-    };
-    let messages = size.of(20, 3);
-    let mut measured = Vec::new();
-    for Scene { room, listeners: [here, elsewhere] } in &scenes {
-        let request = room.message(hall.server);
-        let busy = async || {
-            let begun = Instant::now();
-            for message in 0..messages {
-                sleep_until((begun + PACE * u32::try_from(message)?).into()).await;
-                let hearing = async {
-                    sleep(SEATED).await;
-                    hall.audience.hear(0..*here, &request).await
-                };
-                tokio::try_join!(there.overhear(0..*elsewhere), hearing)?;
-            }
-            Ok(messages)
-        };
-        let mut each = Work::of_each(PACE * 8, now, busy).await?;
-        let is_command = |name: &str| name.starts_with("Redis ") && name != ROUND_TRIPS;
-        let commands = each.iter().filter(|(name, _)| is_command(name)).map(|(_, times)| times).sum();
-        each.insert(COMMANDS.to_owned(), commands);
-        measured.push(each);
     }
+    let costs: Vec<Costs> = busy.iter().map(|busy| busy.beyond(&idle)).collect();
     let sizes: Vec<usize> = scenes.iter().map(|scene| scene.listeners.iter().sum()).collect();
-    report(&sizes, &measured);
-    Ok(section(&sizes, &measured))
+    report(&sizes, &costs);
+    Ok(section(&sizes, &costs, messages))
 }
 
-fn report(sizes: &[usize], measured: &[BTreeMap<String, f64>]) {
+/// What was done, by name.
+type Costs = BTreeMap<String, f64>;
+
+/// All that was done while things of one kind were watched.
+#[derive(Clone, Default)]
+struct Watched {
+    things: usize,
+    time: Duration,
+    costs: Costs,
+}
+
+impl Watched {
+    async fn watch(
+        &mut self,
+        cluster: &Cluster,
+        pool: &PgPool,
+        thing: impl AsyncFnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (begun, before) = (Instant::now(), work(cluster, pool).await?);
+        thing().await?;
+        sleep_until(begun + WATCHED).await;
+        for (name, done) in work(cluster, pool).await?.since(&before) {
+            *self.costs.entry(name).or_default() += done;
+        }
+        self.things += 1;
+        self.time += begun.elapsed();
+        Ok(())
+    }
+
+    /// What each took, beyond what was done in the same time when nothing was said.
+    fn beyond(&self, idle: &Self) -> Costs {
+        let share = self.time.as_secs_f64() / idle.time.as_secs_f64();
+        let each = |(name, done): (&String, &f64)| {
+            (name.clone(), (done - of(&idle.costs, name) * share) / count(self.things))
+        };
+        let mut costs: Costs = self.costs.iter().map(each).collect();
+        let is_command = |name: &str| name.starts_with("Redis ") && name != ROUND_TRIPS;
+        let commands = costs.iter().filter(|(name, _)| is_command(name)).map(|(_, times)| times).sum();
+        costs.insert(COMMANDS.to_owned(), commands);
+        costs
+    }
+}
+
+async fn work(cluster: &Cluster, pool: &PgPool) -> anyhow::Result<Work> {
+    let mut work = Work::now(cluster, pool).await?;
+    for (name, process) in [(REDIS, &cluster.redis.process), (POSTGRES, &cluster.postgres.process)] {
+        work.add_cpu(name, process.pid())?;
+    }
+    Ok(work)
+}
+
+fn report(sizes: &[usize], costs: &[Costs]) {
     println!("\nPer message in a room, beyond the idle cluster's own work:\n");
     let line = |cells: Vec<String>| cells.iter().map(|cell| format!("{cell:>10}")).collect::<String>();
     println!("{}  subscribers", line(sizes.iter().map(usize::to_string).collect()));
-    let is_worth_a_line = |name: &&String| measured.iter().any(|each| of(each, name) > RARE);
-    for name in measured[0].keys().filter(is_worth_a_line) {
-        println!("{}  {name}", line(measured.iter().map(|each| short(of(each, name))).collect()));
+    let names: BTreeSet<&String> = costs.iter().flat_map(Costs::keys).collect();
+    for name in names.into_iter().filter(|name| costs.iter().any(|costs| of(costs, name) > RARE)) {
+        println!("{}  {name}", line(costs.iter().map(|costs| short(of(costs, name))).collect()));
     }
 }
 
-fn of(work: &BTreeMap<String, f64>, name: &str) -> f64 {
-    work.get(name).copied().unwrap_or(0.0)
+fn of(costs: &Costs, name: &str) -> f64 {
+    costs.get(name).copied().unwrap_or(0.0)
 }
 
 /// The largest room beside the smallest.
-fn section(sizes: &[usize], measured: &[BTreeMap<String, f64>]) -> Section {
-    let (smallest, largest) = (&measured[0], &measured[measured.len() - 1]);
+fn section(sizes: &[usize], costs: &[Costs], messages: usize) -> Section {
+    let (smallest, largest) = (&costs[0], &costs[costs.len() - 1]);
     let (few, many) = (sizes[0], sizes[sizes.len() - 1]);
     let row = |metric: &str, name: &str, goal| Row {
         metric: format!("{metric} per message, room of {many} beside one of {few}"),
@@ -120,9 +156,10 @@ fn section(sizes: &[usize], measured: &[BTreeMap<String, f64>]) -> Section {
         row("Postgres statements", STATEMENTS, Goal::TimesFloor(1.1)),
     ];
     let method = format!(
-        "Rooms of {sizes:?} subscribers on two nodes, a message every {} ms by `POST /messages`, beyond what the idle cluster does in \
-         the same time. What stands for a floor is the smallest room: the goal is that a larger one asks no more of the stores.",
-        PACE.as_millis()
+        "Rooms of {sizes:?} subscribers on two nodes, in turns {messages} messages each by `POST /messages`; what the stores do within \
+         {} ms of each, beyond what they do when nothing is said. In place of a floor stands the smallest room: a larger one \
+         should ask no more of the stores.",
+        WATCHED.as_millis()
     );
     Section { method, rows }
 }

@@ -36,13 +36,18 @@ pub async fn measure(size: Size) -> anyhow::Result<Vec<Section>> {
     // The stores as in production: every commit reaches the disk.
     let state = StateDir::scratch()?;
     stores::let_postgres_count(&state).await?;
-    let unlimited = [
-        ("FANLIGHT__MESSAGES__PER_MINUTE_MAX", "1000000"),
-        ("FANLIGHT__SOCKETS__MESSAGES_BURST", "1000"),
-        // Nobody is asked whether they live while a message is on its way.
-        ("FANLIGHT__SOCKETS__HEARTBEAT_MS", "600000"),
+    let settings = [
+        ("MESSAGES__PER_MINUTE_MAX", "1000000"),
+        ("SOCKETS__MESSAGES_BURST", "1000"),
+        // What nodes do by themselves now and then does not fall on single messages.
+        ("SOCKETS__HEARTBEAT_MS", "600000"),
+        ("DELIVERY__SWEEP_INTERVAL_MS", "4900"),
+        ("DELIVERY__RECONCILE_INTERVAL_MS", "600000"),
+        ("DELIVERY__ROOMS__COMPARE_INTERVAL_MS", "600000"),
+        ("STATUS__LAPSE_POLL_MS", "600000"),
+        ("CHANNELS__PURGE_POLL_SECONDS", "600"),
     ];
-    let env = unlimited.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let env = settings.map(|(name, value)| (format!("FANLIGHT__{name}"), value.to_owned()));
     let env = env.into_iter().chain(without_pace()).collect();
     let binary = env!("CARGO_BIN_EXE_fanlight");
     let options = ClusterOptions { nodes: 2, state: Some(state), env, ..ClusterOptions::scratch(binary) };

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::{CONTENT, Room};
 use crate::Size;
 use crate::floors::writing::Rooms;
+use crate::processes::cpu_us;
 use crate::statistics::{Spread, count};
 use crate::table::{Goal, Row, Section};
 use crate::wire::{TEXT, TOKEN_TTL, Wire, address, message};
@@ -44,16 +45,30 @@ pub async fn measure(cluster: &Cluster, pool: &PgPool, size: Size) -> anyhow::Re
     listening.spawn(async move { while wire.text().await.is_ok() {} });
 
     let server = address(&cluster.nodes[0].http())?;
+    let processes =
+        [cluster.nodes[0].process.pid(), cluster.postgres.process.pid(), cluster.redis.process.pid()];
     let mut rates: [[Vec<f64>; 2]; 2] = Default::default();
+    let mut cpu: [[Vec<[f64; 3]>; 2]; 2] = Default::default();
     for _ in 0..rounds {
-        for (channels, rates) in [1, CHANNELS].into_iter().zip(&mut rates) {
-            let writers = (0..SENDERS).map(|sender| write_floor(&floor, channels, sender, length));
-            rates[0].push(per_second(try_join_all(writers).await?, length));
-            let writers = senders.iter().enumerate().map(|it| write(server, &rooms[..channels], it, length));
-            rates[1].push(per_second(try_join_all(writers).await?, length));
+        for (channels, (rates, cpu)) in [1, CHANNELS].into_iter().zip(rates.iter_mut().zip(&mut cpu)) {
+            for side in 0..2 {
+                let before = cpu_of(processes)?;
+                let written: Vec<usize> = if side == 0 {
+                    let writers = (0..SENDERS).map(|sender| write_floor(&floor, channels, sender, length));
+                    try_join_all(writers).await?
+                } else {
+                    let rooms = &rooms[..channels];
+                    let writers = senders.iter().enumerate().map(|it| write(server, rooms, it, length));
+                    try_join_all(writers).await?
+                };
+                let (after, written) = (cpu_of(processes)?, count(written.into_iter().sum()));
+                rates[side].push(written / length.as_secs_f64());
+                cpu[side].push([0, 1, 2].map(|process: usize| (after[process] - before[process]) / written));
+            }
         }
     }
     ensure!(listening.try_join_next().is_none(), "who listens to all channels has lost the connection");
+    report(&cpu);
     let row = |channels: &str, [floor, fanlight]: &[Vec<f64>; 2]| Row {
         metric: format!("messages written per second into {channels}, {SENDERS} senders"),
         floor: Some(Spread::of(floor.iter().copied())),
@@ -62,11 +77,6 @@ pub async fn measure(cluster: &Cluster, pool: &PgPool, size: Size) -> anyhow::Re
     };
     let many = format!("{CHANNELS} channels");
     let rows = vec![row("one channel", &rates[0]), row(&many, &rates[1])];
-    for Row { metric, floor, fanlight, .. } in &rows {
-        if let (Some(floor), Some(fanlight)) = (floor, fanlight) {
-            println!("{metric}: {floor} the floor, {fanlight} Fanlight.");
-        }
-    }
     let method = format!(
         "{SENDERS} senders, each of whom writes one message after the other by `POST /messages` at one node; somebody on another node \
          subscribes to all of it. Floor: as many connections to Postgres, each of which counts up and inserts in one statement \
@@ -76,8 +86,22 @@ pub async fn measure(cluster: &Cluster, pool: &PgPool, size: Size) -> anyhow::Re
     Ok(Section { method, rows })
 }
 
-fn per_second(written: Vec<usize>, length: Duration) -> f64 {
-    count(written.into_iter().sum()) / length.as_secs_f64()
+fn cpu_of(processes: [u32; 3]) -> anyhow::Result<[f64; 3]> {
+    Ok([cpu_us(processes[0])?, cpu_us(processes[1])?, cpu_us(processes[2])?])
+}
+
+fn report(cpu: &[[Vec<[f64; 3]>; 2]; 2]) {
+    println!("{:<30}{:>22}{:>22}{:>22}", "µs of CPU per message", "the node", "Postgres", "Redis");
+    for (channels, cpu) in [1, CHANNELS].into_iter().zip(cpu) {
+        for (name, rounds) in ["floor", "Fanlight"].into_iter().zip(cpu) {
+            print!("{:<30}", format!("{name}, channels: {channels}"));
+            for process in 0..3 {
+                print!("{:>22}", Spread::of(rounds.iter().map(|round| round[process])).to_string());
+            }
+            println!();
+        }
+    }
+    println!();
 }
 
 /// Returns how many one sender has written.

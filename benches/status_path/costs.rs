@@ -1,13 +1,13 @@
 //! What one change costs, counted by the servers themselves, beyond what they do when nothing happens.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanlight::dev::cluster::Cluster;
 use sqlx::PgPool;
 
 use super::{COUPLES, Path};
-use crate::statistics::short;
+use crate::statistics::{count, short};
 use crate::stores::{self, ROUND_TRIPS, STATEMENTS, Work};
 use crate::table::{Goal, Row, Section};
 
@@ -82,15 +82,21 @@ impl Costs<'_> {
         (path, processes): (&Path, Processes),
     ) -> anyhow::Result<BTreeMap<String, f64>> {
         tokio::time::sleep(self.length).await;
-        let busy = async || {
-            let mut changes = 0;
-            for _ in 0..ROUNDS {
-                changes += path.round(self.rate, self.length).await?.arrived.len() + COUPLES;
-            }
-            tokio::time::sleep(SETTLED).await;
-            Ok(changes)
+        let (idle, before_idle) = (Instant::now(), self.work(&processes).await?);
+        tokio::time::sleep(self.length).await;
+        let (busy, before) = (Instant::now(), self.work(&processes).await?);
+        let mut changes = 0;
+        for _ in 0..ROUNDS {
+            changes += path.round(self.rate, self.length).await?.arrived.len() + COUPLES;
+        }
+        tokio::time::sleep(SETTLED).await;
+        let after = self.work(&processes).await?;
+        let share = busy.elapsed().as_secs_f64() / (busy - idle).as_secs_f64();
+        let of_one = |name: &String| {
+            let in_idle = (before.of(name) - before_idle.of(name)) * share;
+            (name.clone(), (after.of(name) - before.of(name) - in_idle) / count(changes))
         };
-        Work::of_each(self.length, async || self.work(&processes).await, busy).await
+        Ok(after.names().map(of_one).collect())
     }
 
     async fn work(&self, processes: &Processes) -> anyhow::Result<Work> {
