@@ -17,19 +17,22 @@ use uuid::Uuid;
 use crate::wire::{PING, Wire};
 
 /// Connections that are being opened at once.
-const OPENING: usize = 32;
+pub const OPENING: usize = 32;
 /// Each has ports for 28,000 connections.
 const SOURCES: usize = 8;
 
-/// A cluster of one node that takes connections as fast as it can; how fast it lets a crowd in is not what is measured.
-pub async fn one_node(env: &[(&str, String)]) -> anyhow::Result<Cluster> {
+/// Lets nodes take connections as fast as they can; how fast they let a crowd in is not what is measured.
+pub fn without_pace() -> [(String, String); 3] {
     let pace = ["HANDSHAKES_PER_SECOND", "HANDSHAKES_BURST", "BEGINNING_MAX"];
-    let pace = pace.map(|name| (format!("FANLIGHT__SOCKETS__{name}"), "100000".to_owned()));
+    pace.map(|name| (format!("FANLIGHT__SOCKETS__{name}"), "100000".to_owned()))
+}
+
+/// A cluster of one node that takes connections as fast as it can.
+pub async fn one_node(env: &[(&str, String)]) -> anyhow::Result<Cluster> {
     let env = env.iter().map(|(name, value)| (format!("FANLIGHT__{name}"), value.clone()));
+    let env = env.chain(without_pace()).collect();
     let binary = env!("CARGO_BIN_EXE_fanlight");
-    let options =
-        ClusterOptions { nodes: 1, env: env.chain(pace).collect(), ..ClusterOptions::scratch(binary) };
-    Cluster::start(options).await
+    Cluster::start(ClusterOptions { nodes: 1, env, ..ClusterOptions::scratch(binary) }).await
 }
 
 /// Where clients connect, and as whom.
@@ -72,7 +75,13 @@ impl Clients<'_> {
     }
 }
 
-async fn converse(server: SocketAddr, index: usize, token: &str, messages: usize) -> anyhow::Result<Wire> {
+/// Opens the connection of one of many, and lets it send and receive its messages.
+pub async fn converse(
+    server: SocketAddr,
+    index: usize,
+    token: &str,
+    messages: usize,
+) -> anyhow::Result<Wire> {
     let source = Ipv4Addr::new(127, 0, 0, u8::try_from(2 + index % SOURCES)?);
     let mut wire = Wire::connect(server, source).await?;
     wire.open("/ws", token).await?;

@@ -15,6 +15,7 @@ mod floors;
 mod idle;
 mod processes;
 mod profile;
+mod rooms;
 mod stalled_readers;
 mod statistics;
 mod status_path;
@@ -23,7 +24,7 @@ mod storm;
 mod table;
 mod wire;
 
-use table::{Goal, Row, Section};
+use table::Section;
 
 /// The allocator of the product, for the servers it is compared with.
 #[cfg(feature = "jemalloc")]
@@ -54,6 +55,8 @@ enum Part {
     Connects,
     /// 10,000 clients, and one of three nodes killed.
     Storm,
+    /// A message to a room of 10,000, what it costs the stores, and how many can be written.
+    Rooms,
     /// What 1,000 clients that do not read cost the others. Not in the table; nine minutes.
     StalledReaders,
     /// The system calls of a status change, by strace. Not in the table.
@@ -62,7 +65,8 @@ enum Part {
     Instructions,
 }
 
-const IN_TABLE: [Part; 5] = [Part::StatusPath, Part::Idle, Part::Deliveries, Part::Connects, Part::Storm];
+const IN_TABLE: [Part; 6] =
+    [Part::StatusPath, Part::Idle, Part::Deliveries, Part::Connects, Part::Storm, Part::Rooms];
 
 /// How much is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,6 +89,9 @@ async fn main() -> anyhow::Result<()> {
     if let Some(role) = floors::role() {
         return floors::serve(role).await;
     }
+    if rooms::is_audience() {
+        return rooms::sit().await;
+    }
     let arguments = Arguments::parse();
     let size = if arguments.quick { Size::Quick } else { Size::Full };
     let parts = if arguments.parts.is_empty() { &IN_TABLE[..] } else { &arguments.parts };
@@ -96,9 +103,6 @@ async fn main() -> anyhow::Result<()> {
             part.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
         );
         sections.extend(Box::pin(measure(*part, size)).await?);
-    }
-    if arguments.parts.is_empty() {
-        sections.push(rooms());
     }
     if !sections.is_empty() {
         table::print(&sections);
@@ -116,15 +120,10 @@ async fn measure(part: Part, size: Size) -> anyhow::Result<Vec<Section>> {
         Part::Deliveries => return Ok(vec![deliveries::measure(size).await?]),
         Part::Connects => return Ok(vec![connects::measure(size).await?]),
         Part::Storm => return storm::measure(size).await,
+        Part::Rooms => return rooms::measure(size).await,
         Part::StalledReaders => stalled_readers::measure(size).await?,
         Part::Syscalls => profile::syscalls(size).await?,
         Part::Instructions => profile::instructions(size).await?,
     }
     Ok(Vec::new())
-}
-
-fn rooms() -> Section {
-    let metric = "room 1 → 10,000 sockets, last receiver".to_owned();
-    let row = Row { metric, floor: None, fanlight: None, goal: Goal::TimesFloor(1.2) };
-    Section { method: "Not measured: there are no rooms yet.".to_owned(), rows: vec![row] }
 }

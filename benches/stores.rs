@@ -76,6 +76,11 @@ impl Work {
         Ok(())
     }
 
+    /// What has been done since then.
+    pub fn since(&self, before: &Self) -> BTreeMap<String, f64> {
+        self.0.iter().map(|(name, done)| (name.clone(), done - before.of(name))).collect()
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
     }

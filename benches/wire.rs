@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, Bytes, BytesMut};
 use fanlight::dev::people::Person;
+use fanlight::domain::ids::ChannelId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -41,14 +42,21 @@ fn handshake(path: &str, token: &str) -> Vec<u8> {
 
 /// The request that changes somebody's light.
 pub fn change(actor: &Person, status: &str) -> Vec<u8> {
-    let body = format!(r#"{{"status":"{status}"}}"#);
+    request("PATCH /status", actor, &format!(r#"{{"status":"{status}"}}"#)).into_bytes()
+}
+
+/// The request that writes a message.
+pub fn message(author: &Person, channel: ChannelId, content: &str) -> String {
+    request("POST /messages", author, &format!(r#"{{"channelId":"{channel}","content":"{content}"}}"#))
+}
+
+fn request(line: &str, caller: &Person, body: &str) -> String {
     format!(
-        "PATCH /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+        "{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        actor.token,
+        caller.token,
         body.len()
     )
-    .into_bytes()
 }
 
 /// One TCP connection that speaks as much HTTP and WebSocket as needed.
@@ -106,6 +114,11 @@ impl Wire {
         self.fill(length).await?;
         self.buffer.advance(length);
         Ok(head)
+    }
+
+    /// Makes room for what comes, so that one read takes all of it.
+    pub fn expect(&mut self, bytes: usize) {
+        self.buffer.reserve(bytes);
     }
 
     /// The next text message; pings are answered on the way, as any library does.

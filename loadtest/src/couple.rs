@@ -82,7 +82,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let orders = Orders { presence: Presence::Here, cuts: 0, forgotten: 0, recalled: false };
         Self { orders: watch::Sender::new(orders), place: watch::Sender::new(Place::default()) }
     }
@@ -114,12 +114,16 @@ impl Handle {
         matches!(self.orders.borrow().presence, Presence::Away(_))
     }
 
+    pub fn is_connected(&self) -> bool {
+        self.place.borrow().is_connected()
+    }
+
     fn node(&self) -> Option<String> {
         self.place.borrow().node.clone()
     }
 
     /// Waits until it is connected, after `turns` at least. Returns whether it is.
-    async fn connected(&self, turns: u64) -> bool {
+    pub async fn connected(&self, turns: u64) -> bool {
         let mut place = self.place.subscribe();
         let there = place.wait_for(|place| place.is_connected() && place.turns > turns);
         timeout(PLACED_WITHIN, there).await.is_ok_and(|found| found.is_ok())

@@ -18,12 +18,13 @@ const TASKS_END_WITHIN: Duration = Duration::from_secs(10);
 
 /// Returns when everybody was called back (epoch ms).
 pub async fn drain(world: &World, private: Option<&Private>) -> anyhow::Result<i64> {
-    let couples = world.couples.lock().clone();
-    for couple in &couples {
-        couple.changes.stop();
+    let (couples, rooms) = (world.couples.lock().clone(), world.rooms.lock().clone());
+    let all_changes = || couples.iter().map(|it| &it.changes).chain(rooms.iter().map(|it| &it.changes));
+    for changes in all_changes() {
+        changes.stop();
     }
-    for couple in &couples {
-        couple.changes.finished(ANSWERED_WITHIN).await;
+    for changes in all_changes() {
+        changes.finished(ANSWERED_WITHIN).await;
     }
     // Whom a push can reach must have it before they come back by themselves.
     let deadline = Instant::now() + world.settled_within;
@@ -34,7 +35,10 @@ pub async fn drain(world: &World, private: Option<&Private>) -> anyhow::Result<i
     for phone in couples.iter().flat_map(|couple| &couple.phones) {
         phone.recall();
     }
-    let has_arrived = || couples.iter().all(|couple| couple.ledger.lock().is_settled([true; 2]));
+    let has_arrived = || {
+        couples.iter().all(|couple| couple.ledger.lock().is_settled([true; 2]))
+            && rooms.iter().all(|room| room.is_settled())
+    };
     until(deadline, async || {
         Ok(has_arrived()
             && match private {
@@ -52,6 +56,9 @@ pub async fn drain(world: &World, private: Option<&Private>) -> anyhow::Result<i
     }
     for phone in couples.iter().flat_map(|couple| &couple.phones) {
         phone.set(Presence::Over);
+    }
+    for room in &rooms {
+        room.is_over();
     }
     world.tasks.finished(TASKS_END_WITHIN).await;
     Ok(recalled_at)

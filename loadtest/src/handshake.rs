@@ -19,7 +19,8 @@ pub struct Hello<'a> {
     /// Of the load balancer.
     pub url: &'a str,
     pub token: &'a str,
-    pub since: i64,
+    /// The last of its user's events that it has seen; without, it gets those that nobody has confirmed.
+    pub since: Option<i64>,
     /// Speaks `fanlight.v1`, and so confirms by `ACK`.
     pub says_ack: bool,
 }
@@ -52,7 +53,8 @@ pub async fn open(hello: Hello<'_>) -> Result<(Stream, Option<String>), Refusal>
 
 fn request(hello: &Hello<'_>) -> tungstenite::Result<Request> {
     let Hello { url, token, since, says_ack } = hello;
-    let url = format!("{}/ws?deviceId=phone&since={since}", url.replacen("http", "ws", 1));
+    let since = since.map_or_else(String::new, |since| format!("&since={since}"));
+    let url = format!("{}/ws?deviceId=phone{since}", url.replacen("http", "ws", 1));
     let mut request = url.into_client_request()?;
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
     if *says_ack {

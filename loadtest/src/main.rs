@@ -1,11 +1,11 @@
-//! Couples, storms and an ordinary day on a Fanlight cluster, and whether anything was lost.
+//! Couples, rooms, storms and an ordinary day on a Fanlight cluster, and whether anything was lost.
 //!
 //! Goose runs the users and reports the times; what must never happen is counted here, per phone, by `id` and `seq`,
 //! until everything is settled. Exits 1 when something did, or took longer than it may. `README.md` says how to run
 //! and read it.
 //!
 //! [`run`] is the whole of it: a [`stage`], people from the [`roster`], the [`scenarios`] of couples whose [`phone`]s
-//! follow their [`schedule`]; then the [`drain`], and the [`verdict`] on [`ledger`] and [`tally`].
+//! follow their [`schedule`], and of rooms that [`chat`]; then the [`drain`], and the [`verdict`] on [`ledger`] and [`tally`].
 
 #![expect(clippy::print_stdout, reason = "this is a command that talks to a person")]
 
@@ -16,6 +16,7 @@ use fanlight::serve::be_a_node_or;
 
 use crate::options::Options;
 
+mod chat;
 mod couple;
 mod drain;
 mod frame;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use goose::config::GooseConfiguration;
 
-/// Couples, storms and an ordinary day on a Fanlight cluster, and whether anything was lost.
+/// Couples, rooms, storms and an ordinary day on a Fanlight cluster, and whether anything was lost.
 ///
 /// Starts a private cluster, unless --target names one. Exits 1 when something was lost, came twice or out of order,
 /// or took longer than it may.
@@ -20,16 +20,17 @@ pub struct Options {
     /// Nodes of the private cluster.
     #[arg(help_heading = "Fanlight", long, value_name = "N", default_value_t = 3)]
     pub nodes: usize,
-    /// How often each couple changes a light, in ms.
+    /// How often each couple changes a light, and something is said in each room, in ms.
     #[arg(help_heading = "Fanlight", long, value_name = "MS", default_value_t = 1_000)]
     pub pace_ms: u64,
-    /// How often the sockets of the storm are cut, in seconds.
+    /// How often the sockets of the storm are cut, and a tenth of those of each room, in seconds.
     #[arg(help_heading = "Fanlight", long, value_name = "S", default_value_t = 15)]
     pub storm_every: u64,
     /// Restarts the nodes of the private cluster one after the other, over the run.
     #[arg(help_heading = "Fanlight", long, conflicts_with = "target")]
     pub rolling_restart: bool,
-    /// The p99 from when a change was due to the partner's frame may be this, in ms.
+    /// The p99 from when a change was due to the partner's frame, and from when a message was due to each member's, may
+    /// be this, in ms.
     #[arg(help_heading = "Fanlight", long, value_name = "MS", default_value_t = 500)]
     pub p99_ms: u64,
     /// The share of requests that may fail, in percent.
@@ -76,6 +77,12 @@ impl Options {
         let seconds = goose::util::parse_timespan(text).filter(|seconds| *seconds > 0);
         let seconds = seconds.with_context(|| format!("--run-time {text} is no time, such as 5m or 90s"))?;
         Ok(Duration::from_secs(u64::try_from(seconds)?))
+    }
+
+    /// Whether rooms take part.
+    pub fn chats(&self) -> bool {
+        let active = self.goose.scenarios.iter().flat_map(|scenarios| &scenarios.active);
+        active.into_iter().any(|name| name == "chat" || name.contains('*'))
     }
 
     pub fn bug(&self) -> Option<&str> {

@@ -21,14 +21,14 @@ use crate::sight::Sight;
 use crate::tally::{Fault, Span};
 use crate::world::World;
 
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// A server that says nothing for so long, not even a ping, has gone without a word.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Events that come at once are confirmed at once.
 const ACK_AFTER: Duration = Duration::from_millis(50);
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
-const NO_CLOSE_FRAME: u16 = 1006;
+pub const NO_CLOSE_FRAME: u16 = 1006;
 
 pub struct Phone {
     world: Arc<World>,
@@ -141,7 +141,7 @@ impl Phone {
         let since = self.sight.since(forgotten);
         let begun = Instant::now();
         let token = &self.couple.people[self.side].token;
-        let hello = Hello { url: &self.world.url, token, since, says_ack: self.says_ack() };
+        let hello = Hello { url: &self.world.url, token, since: Some(since), says_ack: self.says_ack() };
         let opened = handshake::open(hello).await;
         let took = begun.elapsed();
         match opened {

@@ -6,6 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hdrhistogram::Histogram;
 
 use crate::machine::Machine;
 use crate::options::Options;
@@ -22,6 +23,9 @@ pub struct Report {
     pub couples: usize,
     /// Pairs of people who link and part.
     pub guests: usize,
+    pub rooms: usize,
+    /// In all rooms.
+    pub people: usize,
     pub run_time: Duration,
     pub pace: Duration,
     pub limits: Limits,
@@ -40,7 +44,8 @@ pub fn text(report: &Report) -> String {
 }
 
 fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
-    let Report { target, machine, couples, guests, run_time, pace, limits, restarted, .. } = report;
+    let Report { target, machine, couples, guests, rooms, people, run_time, pace, limits, .. } = report;
+    let restarted = report.restarted;
     let verdict = &report.verdict;
     writeln!(text, "# Load test: {}\n", if verdict.passed() { "passed" } else { "FAILED" })?;
     for complaint in &verdict.complaints {
@@ -62,12 +67,18 @@ fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
         run_time.as_secs(),
         pace.as_millis()
     )?;
-    if *restarted > 0 {
+    if *rooms > 0 {
+        writeln!(
+            text,
+            "* And {rooms} rooms with {people} people, in each of which something is said as often"
+        )?;
+    }
+    if restarted > 0 {
         writeln!(text, "* {restarted} nodes were restarted meanwhile, one after the other")?;
     }
     writeln!(
         text,
-        "* Limits: p99 of a delivery {} ms, failed requests {} %, and nothing of the first table\n",
+        "* Limits: p99 of a delivery and of a message {} ms, failed requests {} %, and nothing of the first table\n",
         limits.p99_ms, limits.errors_percent
     )?;
     faults(text, &verdict.counts)?;
@@ -105,12 +116,20 @@ fn spans(text: &mut String, counts: &Counts) -> std::fmt::Result {
 }
 
 fn around(text: &mut String, report: &Report) -> std::fmt::Result {
-    let Verdict { changes, counts, requests, requests_failed, .. } = &report.verdict;
+    let Verdict { changes, messages, counts, requests, requests_failed, .. } = &report.verdict;
     let Changes { done, refused, unknown, placed, crossed } = changes;
     writeln!(
         text,
         "* Changes: {done} answered 2xx, {refused} refused, {unknown} without an answer that says something"
     )?;
+    if report.rooms > 0 {
+        let Changes { done, refused, unknown, .. } = messages;
+        let told = counts.spans.get(&Span::Message).map_or(0, Histogram::len);
+        writeln!(
+            text,
+            "* Messages: {done} written, {refused} refused, {unknown} without an answer that says something; {told} times told"
+        )?;
+    }
     if *placed > 0 {
         writeln!(
             text,

@@ -1,5 +1,6 @@
 //! Where the people come from: made in the database of a private cluster, or registered like anybody else.
 
+use std::collections::HashMap;
 use std::slice::from_ref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,21 +15,27 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::chat::size_of;
 use crate::couple::{Pair, Person};
 
 /// Longer than any run.
 const TOKEN_TTL: Duration = Duration::from_hours(24);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+/// Of a room at a target.
+const PEOPLE_REGISTERED_MAX: usize = 20;
 pub const PASSWORD: &str = "correct-horse-battery";
 
+/// A room and who is in it.
+type People = (Uuid, Vec<Person>);
+
 pub enum Roster {
-    Made { couples: Mutex<Vec<Pair>>, singles: Mutex<Vec<Pair>> },
+    Made { couples: Mutex<Vec<Pair>>, singles: Mutex<Vec<Pair>>, rooms: Mutex<HashMap<usize, People>> },
     Registered(Registrar),
 }
 
 impl Roster {
-    /// Makes so many couples, and as many pairs of people who are not linked.
-    pub async fn made(cluster: &Cluster, pool: &PgPool, pairs: usize) -> anyhow::Result<Self> {
+    /// Makes so many couples, as many pairs of people who are not linked, and so many rooms.
+    pub async fn made(cluster: &Cluster, pool: &PgPool, pairs: usize, rooms: usize) -> anyhow::Result<Self> {
         let people = people::people(cluster, pool, pairs * 4, TOKEN_TTL).await?;
         for person in &people {
             people::give_phone(pool, person, &fcm_token(person.id.0)).await?;
@@ -38,7 +45,14 @@ impl Roster {
         for couple in people.chunks_exact(2).take(pairs) {
             people::link(pool, from_ref(&couple[0]), from_ref(&couple[1])).await?;
         }
-        Ok(Self::Made { couples: Mutex::new(made), singles: Mutex::new(singles) })
+        let mut gathered = HashMap::new();
+        for number in 0..rooms {
+            let people = people::people(cluster, pool, size_of(number), TOKEN_TTL).await?;
+            let channel = people::gather(pool, &people).await?;
+            gathered.insert(number, (channel.0, people.iter().map(person_of).collect()));
+        }
+        let (couples, singles) = (Mutex::new(made), Mutex::new(singles));
+        Ok(Self::Made { couples, singles, rooms: Mutex::new(gathered) })
     }
 
     /// Two people who are linked.
@@ -56,6 +70,14 @@ impl Roster {
             Self::Registered(registrar) => registrar.pair(false).await,
         }
     }
+
+    /// The room of this number.
+    pub async fn room(&self, number: usize) -> anyhow::Result<People> {
+        match self {
+            Self::Made { rooms, .. } => rooms.lock().remove(&number).context("more rooms than --users"),
+            Self::Registered(registrar) => registrar.room(number).await,
+        }
+    }
 }
 
 fn fcm_token(id: Uuid) -> String {
@@ -63,12 +85,11 @@ fn fcm_token(id: Uuid) -> String {
 }
 
 fn pair_of(two: &[people::Person]) -> Pair {
-    let people = [0, 1].map(|side| Person {
-        id: two[side].id.0,
-        token: two[side].token.clone(),
-        fcm_token: fcm_token(two[side].id.0),
-    });
-    Pair { people, told_of_link: false }
+    Pair { people: [0, 1].map(|side: usize| person_of(&two[side])), told_of_link: false }
+}
+
+fn person_of(made: &people::Person) -> Person {
+    Person { id: made.id.0, token: made.token.clone(), fcm_token: fcm_token(made.id.0) }
 }
 
 /// Registers people through the API.
@@ -110,6 +131,22 @@ impl Registrar {
             self.call(Method::PUT, "/devices/fcm-token", person, &phone).await?;
         }
         Ok(Pair { people, told_of_link: linked })
+    }
+
+    /// A small one: everybody is registered, and taken in, by requests.
+    async fn room(&self, number: usize) -> anyhow::Result<People> {
+        let mut people = Vec::new();
+        for _ in 0..size_of(number).min(PEOPLE_REGISTERED_MAX) {
+            people.push(self.register().await?.0);
+        }
+        let form = json!({"name": format!("Load {} {number}", self.run), "isPrivate": true});
+        let channel = self.call(Method::POST, "/channels", &people[0], &form).await?;
+        let id: Uuid = serde_json::from_value(channel["id"].clone()).context("a channel has no id")?;
+        for person in &people[1..] {
+            let member = json!({"userId": person.id, "role": "member"});
+            self.call(Method::POST, &format!("/channels/{id}/members"), &people[0], &member).await?;
+        }
+        Ok((id, people))
     }
 
     async fn register(&self) -> anyhow::Result<(Person, Duration)> {

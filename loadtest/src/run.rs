@@ -69,18 +69,25 @@ async fn on(stage: &mut Stage, options: &Options) -> anyhow::Result<Report> {
         let tokens = [0, 1].map(|side: usize| couple.people[side].fcm_token.as_str());
         changes += compare((&couple.index.to_string(), &couple.ledger.lock()), tokens, seen, &world.tally);
     }
+    let rooms = world.rooms.lock().clone();
+    let mut messages = Changes::default();
+    for room in &rooms {
+        messages += room.judge(&world.tally);
+    }
     let limits = Limits { p99_ms: options.p99_ms, errors_percent: options.errors_percent };
-    let mut verdict = judge(changes, world.tally.take(), requests(&metrics), limits);
+    let mut verdict = judge([changes, messages], world.tally.take(), requests(&metrics), limits);
     verdict.complaints.extend(broken);
     let begun = world.users_begun.load(Ordering::Relaxed);
     if begun != options.users()? {
-        verdict.complaints.push(format!("{begun} of {} couples have begun", options.users()?));
+        verdict.complaints.push(format!("{begun} of {} couples and rooms have begun", options.users()?));
     }
     Ok(Report {
         target: stage.title(),
         machine: Machine::this(),
-        couples: options.users()?,
-        guests: couples.len().saturating_sub(options.users()?),
+        couples: options.users()?.saturating_sub(rooms.len()),
+        guests: (couples.len() + rooms.len()).saturating_sub(options.users()?),
+        rooms: rooms.len(),
+        people: rooms.iter().map(|room| room.people.len()).sum(),
         run_time,
         pace: world.pace,
         limits,
@@ -93,10 +100,9 @@ async fn on(stage: &mut Stage, options: &Options) -> anyhow::Result<Report> {
 
 /// All that goose has counted, and what of it failed. Deliveries and resumes are no requests, and cannot fail.
 fn requests(metrics: &GooseMetrics) -> [u64; 2] {
-    let asked = metrics
-        .requests
-        .values()
-        .filter(|request| request.custom_method != "WS" || request.path == "connect");
+    let asked = metrics.requests.values().filter(|request| {
+        request.custom_method != "WS" || ["connect", "SEND"].contains(&request.path.as_str())
+    });
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     asked.fold([0, 0], |[all, failed], request| {
         [all + count(request.success_count + request.fail_count), failed + count(request.fail_count)]

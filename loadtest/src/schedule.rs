@@ -48,7 +48,10 @@ fn begin(world: &Arc<World>, couple: &Arc<Couple>, actor: Side, status: &'static
             .patch(format!("{}/status", world.url))
             .bearer_auth(&couple.people[actor].token)
             .json(&json!({"status": status, "durationSeconds": duration}));
-        let answered = Answered::from(request.send().await);
+        let answered = match request.send().await {
+            Ok(response) => Answered::of(&response),
+            Err(error) => Answered::from(error),
+        };
         couple.ledger.lock().answered(Topic::Status, number, answered.answer, answered.node);
         let took = due.elapsed();
         world.tally.time(Span::Answer, took);
@@ -59,32 +62,30 @@ fn begin(world: &Arc<World>, couple: &Arc<Couple>, actor: Side, status: &'static
 }
 
 /// What is known of a request.
-struct Answered {
-    answer: Answer,
-    status: Option<u16>,
+pub struct Answered {
+    pub answer: Answer,
+    pub status: Option<u16>,
     node: Option<String>,
-    error: Option<String>,
+    pub error: Option<String>,
 }
 
-impl From<reqwest::Result<reqwest::Response>> for Answered {
-    fn from(sent: reqwest::Result<reqwest::Response>) -> Self {
-        match sent {
-            Ok(response) => {
-                let (node, status) = (node_of(response.headers()), response.status());
-                let answer = match status {
-                    status if status.is_success() => Answer::Done,
-                    status if status.is_client_error() => Answer::Refused,
-                    _ => Answer::Unknown,
-                };
-                let error = (!status.is_success()).then(|| format!("answered {status}"));
-                Self { answer, status: Some(status.as_u16()), node, error }
-            }
-            Err(error) => {
-                let answer = if error.is_connect() { Answer::Refused } else { Answer::Unknown };
-                // Without the address: the same error is one line in the report.
-                let error = Some(error.without_url().to_string());
-                Self { answer, status: None, node: None, error }
-            }
-        }
+impl Answered {
+    pub fn of(response: &reqwest::Response) -> Self {
+        let (node, status) = (node_of(response.headers()), response.status());
+        let answer = match status {
+            status if status.is_success() => Answer::Done,
+            status if status.is_client_error() => Answer::Refused,
+            _ => Answer::Unknown,
+        };
+        let error = (!status.is_success()).then(|| format!("answered {status}"));
+        Self { answer, status: Some(status.as_u16()), node, error }
+    }
+}
+
+impl From<reqwest::Error> for Answered {
+    fn from(error: reqwest::Error) -> Self {
+        let answer = if error.is_connect() { Answer::Refused } else { Answer::Unknown };
+        // Without the address: the same error is one line in the report.
+        Self { answer, status: None, node: None, error: Some(error.without_url().to_string()) }
     }
 }

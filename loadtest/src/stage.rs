@@ -12,8 +12,8 @@ use crate::options::Options;
 use crate::roster::{Registrar, Roster};
 
 const ASK_POSTGRES_WITHIN: Duration = Duration::from_secs(10);
-/// Everybody comes from this machine.
-const REGISTRATIONS_MAX: &str = "100000";
+/// Everybody comes from this machine, and may write as often as the pace wants.
+const UNLIMITED: &str = "100000";
 
 pub enum Stage {
     Private(Box<Private>),
@@ -32,8 +32,9 @@ impl Stage {
             return Ok(Self::Target(target.trim_end_matches('/').to_owned()));
         }
         let binary = std::env::current_exe().context("cannot tell which program this is")?;
-        let mut env =
-            vec![("FANLIGHT__ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX".into(), REGISTRATIONS_MAX.into())];
+        let unlimited = ["ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX", "MESSAGES__PER_MINUTE_MAX"];
+        let unlimited = unlimited.map(|name| (format!("FANLIGHT__{name}"), UNLIMITED.to_owned()));
+        let mut env = Vec::from(unlimited);
         if let Some(bug) = options.bug() {
             env.push(("FANLIGHT_SEEDED_BUG".into(), bug.into()));
         }
@@ -69,7 +70,11 @@ impl Stage {
 
     pub async fn roster(&self, options: &Options) -> anyhow::Result<Roster> {
         match self {
-            Self::Private(private) => Roster::made(&private.cluster, &private.pool, options.users()?).await,
+            Self::Private(private) => {
+                let users = options.users()?;
+                Roster::made(&private.cluster, &private.pool, users, if options.chats() { users } else { 0 })
+                    .await
+            }
             Self::Target(url) => Ok(Roster::Registered(Registrar::new(url, options.run_time()?).await?)),
         }
     }

@@ -18,9 +18,11 @@ pub enum Span {
     Delivery,
     /// The same to the phone of whoever made it.
     OwnFrame,
-    /// From when a change was due to its answer.
+    /// From when a message was due to its frame on the phone of each member.
+    Message,
+    /// From when a change or a message was due to its answer.
     Answer,
-    /// From when a change was due until it was sent: how late we are ourselves.
+    /// From when it was due until it was sent: how late we are ourselves.
     Sent,
     /// From when a change was due to its frame on a phone that was away by its own choice.
     CatchUp,
@@ -31,9 +33,10 @@ pub enum Span {
 }
 
 impl Span {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Delivery,
         Self::OwnFrame,
+        Self::Message,
         Self::Answer,
         Self::Sent,
         Self::CatchUp,
@@ -45,6 +48,7 @@ impl Span {
         match self {
             Self::Delivery => "due → partner's frame",
             Self::OwnFrame => "due → own frame",
+            Self::Message => "due → frame in a room",
             Self::Answer => "due → answered",
             Self::Sent => "due → sent (our own lag)",
             Self::CatchUp => "due → frame after an absence",

@@ -36,6 +36,7 @@ pub struct Changes {
 #[derive(Debug)]
 pub struct Verdict {
     pub changes: Changes,
+    pub messages: Changes,
     pub counts: Counts,
     pub requests: u64,
     pub requests_failed: u64,
@@ -140,8 +141,13 @@ impl Changes {
     }
 }
 
-/// The last word.
-pub fn judge(changes: Changes, counts: Counts, [requests, failed]: [u64; 2], limits: Limits) -> Verdict {
+/// The last word on the changes of couples, and the messages of rooms.
+pub fn judge(
+    [changes, messages]: [Changes; 2],
+    counts: Counts,
+    [requests, failed]: [u64; 2],
+    limits: Limits,
+) -> Verdict {
     let mut complaints = Vec::new();
     for fault in Fault::ALL {
         let count = counts.faulty(fault);
@@ -149,17 +155,18 @@ pub fn judge(changes: Changes, counts: Counts, [requests, failed]: [u64; 2], lim
             complaints.push(format!("{}: {count}, and none may be", fault.title()));
         }
     }
-    if changes.done == 0 && changes.refused + changes.unknown > 0 {
-        complaints.push("no change was answered well".to_owned());
+    for (changes, name) in [(changes, "change"), (messages, "message")] {
+        if changes.done == 0 && changes.refused + changes.unknown > 0 {
+            complaints.push(format!("no {name} was answered well"));
+        }
     }
-    if let Some(p99) = counts.spans.get(&Span::Delivery).map(|delivery| delivery.value_at_quantile(0.99))
-        && p99 > limits.p99_ms * 1_000
-    {
-        complaints.push(format!(
-            "p99 from due to the partner's frame: {}, and {} ms may be",
-            millis(p99),
-            limits.p99_ms
-        ));
+    for span in [Span::Delivery, Span::Message] {
+        if let Some(p99) = counts.spans.get(&span).map(|times| times.value_at_quantile(0.99))
+            && p99 > limits.p99_ms * 1_000
+        {
+            let (title, may) = (span.title(), limits.p99_ms);
+            complaints.push(format!("p99 of {title}: {}, and {may} ms may be", millis(p99)));
+        }
     }
     #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 requests")]
     let percent = failed as f64 * 100.0 / requests.max(1) as f64;
@@ -170,7 +177,7 @@ pub fn judge(changes: Changes, counts: Counts, [requests, failed]: [u64; 2], lim
     if requests == 0 {
         complaints.push("nobody did anything".to_owned());
     }
-    Verdict { changes, counts, requests, requests_failed: failed, complaints }
+    Verdict { changes, messages, counts, requests, requests_failed: failed, complaints }
 }
 
 /// Microseconds, for people.
@@ -229,7 +236,7 @@ mod tests {
         let tally = Tally::default();
         let changes = compare(("0", &good()), ["a", "b"], None, &tally);
         assert_eq!(changes, Changes { done: 1, placed: 1, crossed: 1, ..Changes::default() });
-        let verdict = judge(changes, tally.take(), [100, 1], LIMITS);
+        let verdict = judge([changes, Changes::default()], tally.take(), [100, 1], LIMITS);
         assert!(verdict.passed(), "{verdict:?}");
     }
 
@@ -266,11 +273,16 @@ mod tests {
         let tally = Tally::default();
         tally.time(Span::Delivery, Duration::from_millis(200));
         let done = Changes { done: 1, ..Changes::default() };
-        assert_eq!(judge(done, tally.take(), [100, 1], LIMITS).complaints.len(), 1);
-        assert_eq!(judge(done, tally.take(), [100, 2], LIMITS).complaints.len(), 1);
-        assert_eq!(judge(Changes::default(), tally.take(), [0, 0], LIMITS).complaints.len(), 1);
+        assert_eq!(judge([done, Changes::default()], tally.take(), [100, 1], LIMITS).complaints.len(), 1);
+        assert_eq!(judge([done, Changes::default()], tally.take(), [100, 2], LIMITS).complaints.len(), 1);
+        assert_eq!(
+            judge([Changes::default(), Changes::default()], tally.take(), [0, 0], LIMITS).complaints.len(),
+            1
+        );
+        tally.time(Span::Message, Duration::from_millis(200));
+        assert_eq!(judge([done, done], tally.take(), [100, 0], LIMITS).complaints.len(), 1);
         let unknown = Changes { unknown: 1, ..Changes::default() };
-        assert_eq!(judge(unknown, tally.take(), [100, 0], LIMITS).complaints.len(), 1);
+        assert_eq!(judge([unknown, Changes::default()], tally.take(), [100, 0], LIMITS).complaints.len(), 1);
     }
 
     #[test]
@@ -279,7 +291,7 @@ mod tests {
             let tally = Tally::default();
             tally.fault(fault, String::new);
             let done = Changes { done: 1, ..Changes::default() };
-            assert!(!judge(done, tally.take(), [1, 0], LIMITS).passed(), "{fault:?}");
+            assert!(!judge([done, Changes::default()], tally.take(), [1, 0], LIMITS).passed(), "{fault:?}");
         }
     }
 }

@@ -10,12 +10,13 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::chat::room::Room;
 use crate::couple::Couple;
 use crate::options::Options;
 use crate::roster::Roster;
 use crate::tally::Tally;
 
-/// Changes on their way; one more is not sent, and that fails the run.
+/// Changes and messages on their way; one more is not sent, and that fails the run.
 const IN_FLIGHT_MAX: usize = 2_048;
 /// Shorter than the load balancer waits for the next request: it must not hang up on one that is on its way.
 const IDLE_MAX: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ pub struct World {
     pub http: reqwest::Client,
     pub tally: Tally,
     pub roster: Roster,
-    /// How often a couple changes a light.
+    /// How often a couple changes a light, and something is said in a room.
     pub pace: Duration,
     /// How often the storm breaks.
     pub storm_every: Duration,
@@ -41,6 +42,8 @@ pub struct World {
     /// Phones, schedules and requests.
     pub tasks: Shutdown,
     pub couples: Mutex<Vec<Arc<Couple>>>,
+    pub rooms: Mutex<Vec<Arc<Room>>>,
+    pub rooms_begun: AtomicUsize,
     /// Also the pairs who link and part.
     pub couples_begun: AtomicU64,
     /// Users whose phones are all connected.
@@ -66,6 +69,8 @@ impl World {
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             tasks: Shutdown::new(),
             couples: Mutex::default(),
+            rooms: Mutex::default(),
+            rooms_begun: AtomicUsize::new(0),
             couples_begun: AtomicU64::new(0),
             users_begun: AtomicUsize::new(0),
         })

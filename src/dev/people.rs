@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::cluster::Cluster;
 use crate::config::Config;
 use crate::domain::clock::{Clock as _, SystemClock};
-use crate::domain::ids::{DeviceTokenId, SessionId, UserId};
+use crate::domain::ids::{ChannelId, DeviceTokenId, SessionId, UserId};
 
 /// Somebody with a token.
 #[derive(Clone, Debug)]
@@ -66,6 +66,42 @@ pub async fn link(pool: &PgPool, actors: &[Person], partners: &[Person]) -> anyh
     )
     .bind(ids(actors))
     .bind(ids(partners))
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Makes a group of people, which belongs to the first of them.
+///
+/// # Errors
+/// When one of them is not in the database.
+pub async fn gather(pool: &PgPool, members: &[Person]) -> anyhow::Result<ChannelId> {
+    let channel = ChannelId::generate();
+    let owner = members.first().map(|owner| owner.id.0);
+    sqlx::query(
+        "INSERT INTO channels (id, kind, name, is_private, created_by, created_at, updated_at)
+         VALUES ($1, 'group', 'A group', true, $2, now(), now())",
+    )
+    .bind(channel.0)
+    .bind(owner)
+    .execute(pool)
+    .await?;
+    take_in(pool, channel, members).await?;
+    Ok(channel)
+}
+
+/// Takes people into a group; one who made it becomes its owner.
+///
+/// # Errors
+/// When one of them is in it already.
+pub async fn take_in(pool: &PgPool, channel: ChannelId, people: &[Person]) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO channel_members (channel_id, user_id, role, joined_at)
+         SELECT c.id, member, CASE WHEN member = c.created_by THEN 'owner' ELSE 'member' END, now()
+         FROM channels AS c, unnest($2::uuid[]) AS member WHERE c.id = $1",
+    )
+    .bind(channel.0)
+    .bind(ids(people))
     .execute(pool)
     .await?;
     Ok(())

@@ -1,6 +1,6 @@
-//! What couples do: four scenarios, and what goose is told of them.
+//! What couples do: four scenarios; and rooms: a fifth. And what goose is told of them.
 //!
-//! A goose user is a couple. Its phones and its schedule are tasks of their own, so that neither waits for the other;
+//! A goose user is a couple, or a room. Its phones and its schedule are tasks of their own, so that neither waits for the other;
 //! the user's transactions hand what they measured to goose, and make the requests of an ordinary day.
 
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use goose::GooseAttack;
 use goose::client::GooseClientBuilder;
-use goose::config::GooseConfiguration;
+use goose::config::{GooseConfiguration, Scenarios};
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction, TransactionResult};
 use goose::transaction;
 
 use crate::world::World;
 
 mod calls;
+mod chat;
 mod mixed;
 mod rest;
 mod session;
@@ -39,9 +40,13 @@ enum Cast {
 /// Pauses between the requests of a day.
 const DAY_PAUSE: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];
 
+/// What couples do. A room has up to five hundred people, and so takes part only where it is asked for.
+const MIXED: [&str; 4] = ["rest", "pingpong", "storm", "mixedday"];
+
 /// Everything that goose runs; `--scenarios` chooses.
 pub fn attack(mut configuration: GooseConfiguration, world: &Arc<World>) -> anyhow::Result<GooseAttack> {
     configuration.host = Some(world.url.clone());
+    configuration.scenarios.get_or_insert_with(|| Scenarios { active: MIXED.map(str::to_owned).into() });
     // What happens while the users come counts, too.
     configuration.no_reset_metrics = true;
     configuration.no_threshold_abort = true;
@@ -54,7 +59,7 @@ pub fn attack(mut configuration: GooseConfiguration, world: &Arc<World>) -> anyh
     Ok(attack)
 }
 
-fn scenarios(world: &Arc<World>) -> Result<[Scenario; 4], goose::GooseError> {
+fn scenarios(world: &Arc<World>) -> Result<[Scenario; 5], goose::GooseError> {
     let [shortest, longest] = DAY_PAUSE;
     Ok([
         scenario("Rest", Cast::Rest, world)
@@ -70,6 +75,7 @@ fn scenarios(world: &Arc<World>) -> Result<[Scenario; 4], goose::GooseError> {
         mixed::day(scenario("MixedDay", Cast::MixedDay, world))?
             .set_weight(4)?
             .set_wait_time(shortest, longest)?,
+        chat::scenario(world),
     ])
 }
 

@@ -16,9 +16,9 @@ use crate::schedule;
 use crate::world::{ANSWERED_WITHIN, World};
 
 /// Goose ends users between transactions, so none may be long.
-const FOLLOW: Duration = Duration::from_millis(250);
+pub(super) const FOLLOW: Duration = Duration::from_millis(250);
 /// What takes longer is waited for when all users have ended, and is not in goose's report.
-const SETTLED_WITHIN_MAX: Duration = Duration::from_secs(15);
+pub(super) const SETTLED_WITHIN_MAX: Duration = Duration::from_secs(15);
 /// Of so many couples of a mixed day one phone is away from the start, ...
 const ONE_IS_ABSENT_IN: u64 = 4;
 /// ... for so many changes: fewer than what a client is told that it missed (`delivery.replay_events_max`).
@@ -131,7 +131,7 @@ pub async fn settle(user: &mut GooseUser) -> TransactionResult {
     told(arrived)
 }
 
-async fn record(user: &mut GooseUser, sample: Sample) -> TransactionResult {
+pub(super) async fn record(user: &mut GooseUser, sample: Sample) -> TransactionResult {
     let Sample { method, name, took, status, error } = sample;
     user.record_custom_request_duration(method, name, took, error.is_none(), status, error.as_deref()).await
 }

@@ -8,7 +8,7 @@ use goose::goose::{GooseUser, TransactionFunction, TransactionResult};
 use super::session::{Session, follow};
 
 /// What an app may have shown but not stored when its connection went: so many events at most.
-const FORGOTTEN_MAX: i64 = 2;
+pub(super) const FORGOTTEN_MAX: i64 = 2;
 
 pub fn weather() -> TransactionFunction {
     Arc::new(|user| Box::pin(wait_for_it(user)))

@@ -19,8 +19,9 @@ use crate::delivery::rooms::notice::{RoomNotice, RoomResyncReason, UnsubscribedR
 use crate::domain::ids::UserId;
 use crate::seeded_bug;
 
-/// Subscribers that are told before others have their turn.
-const SUBSCRIBERS_AT_ONCE: usize = 256;
+/// Subscribers that are told before others have their turn. Each becomes a task that writes, and whatever else comes stands
+/// behind them.
+const SUBSCRIBERS_AT_ONCE: usize = 32;
 /// After Postgres could not be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A read that takes longer is repeated later.
