@@ -4,7 +4,7 @@
 //     node follow.js '{"urls": ["…"], "token": "…", "refreshToken": "…", "room": "…", …}'
 
 import { connect, webStorage } from '../index.js';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const { api, urls, token, refreshToken, storage, room: channelId, ...options } = JSON.parse(process.argv[2]);
@@ -20,7 +20,11 @@ function files(directory) {
         return null;
       }
     },
-    setItem: (key, text) => writeFileSync(`${directory}/${key}`, text),
+    // Killed in the middle of it, the old one is still there.
+    setItem: (key, text) => {
+      writeFileSync(`${directory}/next`, text);
+      renameSync(`${directory}/next`, `${directory}/${key}`);
+    },
   };
 }
 

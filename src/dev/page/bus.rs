@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn a_message_is_seen_with_the_node_that_says_it() {
         let (room, node, id) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
-        let bytes: String = node.as_bytes().iter().map(|byte| format!("\\x{byte:02x}")).collect();
-        let header = format!("\\x01\\x01{bytes}{}", "\\x00".repeat(8));
+        let bytes: Vec<_> = node.as_bytes().iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        let header = format!("\\x01\\x01{}{}", bytes.concat(), "\\x00".repeat(8));
         let line = |kind: &str| {
             let frame = format!(r#"{{\"type\":\"{kind}\",\"id\":\"{id}\",\"channelId\":\"{room}\"}}"#);
             format!(r#"1.5 [0 127.0.0.1:1] "PUBLISH" "fanlight:topic:{room}" "{header}\x81\x7e{frame}""#)
