@@ -160,7 +160,14 @@ export interface SelfReadMarker extends Durable {
 export interface Notification extends Durable {
   type: 'MENTIONED' | 'DIRECT_MESSAGE' | 'CHANNEL_ACTIVITY';
   channelId: string;
-  [field: string]: unknown;
+  /** Not of a direct conversation. */
+  channelName?: string;
+  /** The newest message that it is about. */
+  messageId: string;
+  messageSeq: number;
+  /** Who wrote it; null: an account that was deleted. */
+  userId: string | null;
+  unreadCount: number;
 }
 
 /** An event of a later server. Ephemeral events have no `seq`. */

@@ -25,6 +25,8 @@ export interface Message {
   updatedAt: string;
   mentions: string[];
   reactions: { emoji: string; userIds: string[] }[];
+  /** What each holds: `GET /uploads/{id}`. */
+  attachments: { id: string; name: string; contentType: string; size: number }[];
 }
 
 /** One of the room's changes, each of which comes once and in order. */

@@ -161,15 +161,15 @@ impl Features<'_> {
         let pruning =
             messages::run_prune_job(self.pools.background.clone(), settings.clone(), self.working.clone());
         self.working.spawn("messages.prune", pruning);
-        messages::Service::new(
-            self.pools.requests.clone(),
-            Arc::clone(self.clock),
-            self.dispatcher.clone(),
-            self.rooms.clone(),
-            Arc::clone(&self.throttle),
+        messages::Service::new(messages::Settings {
+            pool: self.pools.requests.clone(),
+            clock: Arc::clone(self.clock),
+            dispatcher: self.dispatcher.clone(),
+            audience: Box::new(self.rooms.clone()),
+            throttle: Arc::clone(&self.throttle),
             noticed,
-            settings.clone(),
-        )
+            config: settings.clone(),
+        })
     }
 
     fn uploads(&self) -> anyhow::Result<Arc<uploads::Service>> {

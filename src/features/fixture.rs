@@ -123,15 +123,15 @@ impl World {
             config: config.channels.clone(),
         });
         let heard = Heard::default();
-        let messages = messages::Service::new(
-            pool.clone(),
-            shared.clone(),
-            Dispatcher::idle(),
-            heard.clone(),
-            throttle.clone(),
-            Arc::default(),
-            config.messages.clone(),
-        );
+        let messages = messages::Service::new(messages::Settings {
+            pool: pool.clone(),
+            clock: shared.clone(),
+            dispatcher: Dispatcher::idle(),
+            audience: Box::new(heard.clone()),
+            throttle: throttle.clone(),
+            noticed: Arc::default(),
+            config: config.messages.clone(),
+        });
         let notifications = notifications::Service::new(
             pool.clone(),
             Arc::clone(&shared),

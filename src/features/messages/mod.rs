@@ -37,5 +37,5 @@ pub use model::{Draft, Edit, Marker, Message, MessageType, Metadata, Page, React
 pub use prune::run_prune_job;
 pub use repository::reading::marker;
 pub use routes::{openapi, routes};
-pub use service::Service;
+pub use service::{Service, Settings};
 pub use views::{MarkerView, MessageView};

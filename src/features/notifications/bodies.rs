@@ -116,6 +116,7 @@ impl ListChannelPreferences {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = NotificationPreferences)]
+#[expect(clippy::struct_excessive_bools, reason = "as it is on the wire")]
 pub struct PreferencesView {
     mentions: bool,
     direct: bool,
@@ -252,6 +253,7 @@ mod minute {
 
     const FORM: &str = "%H:%M";
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
     pub fn serialize<S: Serializer>(time: &NaiveTime, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&time.format(FORM))
     }

@@ -8,6 +8,7 @@ use crate::features::notifications::quiet::QuietHours;
 
 /// What somebody wants, wherever they have not said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is wanted or not, whatever the others are")]
 pub struct General {
     pub mentions: bool,
     pub direct: bool,

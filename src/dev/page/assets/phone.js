@@ -109,6 +109,9 @@ export class Phone {
       PARTNER_UNLINKED: `unlinked from ${this.#nameOf(event.partnerId)}`,
       SELF_READ_MARKER: `I have read up to ${event.lastReadSeq}`,
       CHANNEL_CREATED: `I made # ${event.name}`,
+      MENTIONED: `${this.#nameOf(event.userId)} names me in # ${event.channelName}`,
+      DIRECT_MESSAGE: `${this.#nameOf(event.userId)} writes to me`,
+      CHANNEL_ACTIVITY: `${event.unreadCount} unread in # ${event.channelName}`,
     };
     this.#log.unshift({ seq: event.seq, text: texts[event.type] ?? event.type, at: event.timestamp });
     this.#log.length = Math.min(this.#log.length, LOG_MAX);

@@ -90,6 +90,9 @@ export class Timeline {
       PARTNER_UNLINKED: `${to} hears: unlinked`,
       SELF_READ_MARKER: `${to} (own): has read`,
       CHANNEL_CREATED: `${to} (own): new channel`,
+      MENTIONED: `${to} hears: named in a message`,
+      DIRECT_MESSAGE: `${to} hears: a message`,
+      CHANNEL_ACTIVITY: `${to} hears: new messages`,
       MESSAGE: `${to} writes a message`,
     };
     return texts[kind] ?? `${to}: ${kind}`;

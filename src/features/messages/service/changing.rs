@@ -34,18 +34,18 @@ impl Service {
         }
         let at = self.clock.now();
         let names = mentions::names(&edit.content, self.config.mentions_max);
-        let named_before = message.mentions.clone();
+        let before = message.mentions.clone();
         changing::edit(&mut tx, &mut message, edit, &names, at).await?;
-        let is_new = |named: &UserId| *named != user && !named_before.contains(named);
-        let named: Vec<UserId> = message.mentions.iter().copied().filter(is_new).collect();
-        if !named.is_empty() {
-            changing::notice(&mut tx, message.id, &named, at).await?;
+        let is_new = |it: &UserId| *it != user && !before.contains(it);
+        let newly_mentioned: Vec<UserId> = message.mentions.iter().copied().filter(is_new).collect();
+        if !newly_mentioned.is_empty() {
+            changing::notice(&mut tx, message.id, &newly_mentioned, at).await?;
         }
         let change = changing::record(&mut tx, &message, user, Happened::Edited, at).await?;
         tx.commit().await?;
 
         self.tell(&message, &change);
-        if !named.is_empty() {
+        if !newly_mentioned.is_empty() {
             self.noticed.notify_one();
         }
         metrics::counter!("fanlight_messages_total", "change" => "edited").increment(1);

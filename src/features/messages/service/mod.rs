@@ -20,29 +20,32 @@ mod changing;
 mod reading;
 mod sending;
 
+/// What the service is made of.
+pub struct Settings {
+    pub pool: PgPool,
+    pub clock: SharedClock,
+    pub dispatcher: Dispatcher,
+    pub audience: Box<dyn Audience>,
+    pub throttle: Arc<dyn Throttle>,
+    /// Tells whoever notifies the absent that something was written that may concern them.
+    pub noticed: Arc<Notify>,
+    pub config: Config,
+}
+
 pub struct Service {
     pool: PgPool,
     clock: SharedClock,
     dispatcher: Dispatcher,
     audience: Box<dyn Audience>,
     throttle: Arc<dyn Throttle>,
-    /// Tells whoever notifies the absent that something was written that may concern them.
     noticed: Arc<Notify>,
     config: Config,
 }
 
 impl Service {
     #[must_use]
-    pub fn new(
-        pool: PgPool,
-        clock: SharedClock,
-        dispatcher: Dispatcher,
-        audience: impl Audience,
-        throttle: Arc<dyn Throttle>,
-        noticed: Arc<Notify>,
-        config: Config,
-    ) -> Arc<Self> {
-        let audience = Box::new(audience);
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let Settings { pool, clock, dispatcher, audience, throttle, noticed, config } = settings;
         Arc::new(Self { pool, clock, dispatcher, audience, throttle, noticed, config })
     }
 

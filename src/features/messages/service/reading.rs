@@ -88,7 +88,9 @@ impl Service {
         let committed = outbox::append(&mut tx, vec![told]).await?;
         tx.commit().await?;
 
-        settled.iter().for_each(|event| event.tell(began));
+        for event in settled {
+            event.tell(began);
+        }
         let (kind, frame) = events::read(channel, user, marker, at);
         self.audience.tell_in_passing(channel, kind, frame);
         self.dispatcher.dispatch(committed).await;

@@ -45,8 +45,8 @@ fn listening() -> Case {
 }
 
 /// The cause, and the reason.
-fn decided(case: Case) -> (Cause, Reason) {
-    match case.decide(noon(), &config()) {
+fn outcome(of: Case) -> (Cause, Reason) {
+    match of.decide(noon(), &config()) {
         Decision::Tell(cause) => (cause, Reason::Sent),
         Decision::Wait { cause, reason, .. } | Decision::End { cause, reason } => (cause, reason),
     }
@@ -86,18 +86,18 @@ fn the_strongest_cause_that_is_wanted_counts() {
             (Cause::All, Reason::Sent),
         ),
     ] {
-        assert_eq!(decided(case), expected, "{case:?}");
+        assert_eq!(outcome(case), expected, "{case:?}");
     }
 }
 
 #[test]
 fn a_mute_lets_mentions_through_but_nothing_of_a_direct_conversation() {
     let muted = |case: Case| Case { special: Special { mute: Mute::ForGood, ..case.special }, ..case };
-    assert_eq!(decided(muted(named())), (Cause::Mention, Reason::Sent));
-    assert_eq!(decided(muted(listening())), (Cause::All, Reason::Muted));
-    assert_eq!(decided(muted(written_to())), (Cause::Direct, Reason::Muted));
+    assert_eq!(outcome(muted(named())), (Cause::Mention, Reason::Sent));
+    assert_eq!(outcome(muted(listening())), (Cause::All, Reason::Muted));
+    assert_eq!(outcome(muted(written_to())), (Cause::Direct, Reason::Muted));
     let over = Special { mute: Mute::Until(noon()), ..Special::default() };
-    assert_eq!(decided(Case { special: over, ..written_to() }), (Cause::Direct, Reason::Sent));
+    assert_eq!(outcome(Case { special: over, ..written_to() }), (Cause::Direct, Reason::Sent));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn what_is_read_gone_or_old_is_not_told() {
         (Case { read_to: Some(5), newest: Some(6), ..named() }, Reason::Read),
         (Case { noticed_at: noon() - config().kept(), ..named() }, Reason::Expired),
     ] {
-        assert_eq!(decided(case), (Cause::Mention, reason), "{case:?}");
+        assert_eq!(outcome(case), (Cause::Mention, reason), "{case:?}");
     }
 }
 
