@@ -58,7 +58,7 @@ pub async fn drain(world: &World, private: Option<&Private>) -> anyhow::Result<i
         phone.set(Presence::Over);
     }
     for room in &rooms {
-        room.is_over();
+        room.end();
     }
     world.tasks.finished(TASKS_END_WITHIN).await;
     Ok(recalled_at)

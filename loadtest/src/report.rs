@@ -61,16 +61,17 @@ fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
         machine.line(),
         if report.pushes.is_some() { "the cluster and this program share it" } else { "this program's" }
     )?;
-    writeln!(
-        text,
-        "* Load: {couples} couples for {} s (those that change lights do so every {} ms), and {guests} pairs who link and part",
-        run_time.as_secs(),
-        pace.as_millis()
-    )?;
+    let (seconds, pace) = (run_time.as_secs(), pace.as_millis());
+    if *couples > 0 {
+        writeln!(
+            text,
+            "* Load: {couples} couples for {seconds} s (those that change lights do so every {pace} ms), and {guests} pairs who link and part"
+        )?;
+    }
     if *rooms > 0 {
         writeln!(
             text,
-            "* And {rooms} rooms with {people} people, in each of which something is said as often"
+            "* Load: {rooms} rooms with {people} people for {seconds} s, in each of which something is said every {pace} ms"
         )?;
     }
     if restarted > 0 {

@@ -34,6 +34,19 @@ fn a_short_day_on_two_nodes_loses_nothing() {
     assert!(html.contains("# Load test: passed") && html.contains("delivery"), "{html}");
 }
 
+#[test]
+fn everybody_in_a_room_hears_everything_once_and_in_order() {
+    // Rooms of two and of twenty.
+    let chat =
+        ["--nodes", "2", "--scenarios", "chat", "--users", "3", "--run-time", "8s", "--pace-ms", "300"];
+    let (output, html) = run(&[&chat[..], &["--storm-every", "3"]].concat());
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("3 rooms with 24 people") && said.contains("| lost | 0 |"), "{said}");
+    assert!(said.contains("| due → frame in a room | ") && said.contains("| WS resume | "), "{said}");
+    assert!(html.contains("SEND") && html.contains("/channels/{id}/read"), "{html}");
+}
+
 #[cfg(feature = "seeded-bugs")]
 #[test]
 fn a_run_that_loses_events_fails() {

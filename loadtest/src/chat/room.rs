@@ -105,7 +105,8 @@ impl Room {
         true
     }
 
-    pub fn is_over(&self) {
+    /// Switches all phones off.
+    pub fn end(&self) {
         for seat in &self.seats {
             seat.handle.set(Presence::Over);
         }
@@ -135,5 +136,39 @@ impl Room {
             } += 1;
         }
         changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_not_heard_everything_has_lost_something() {
+        let seat =
+            |heard| Seat { handle: Handle::new(), wishes: mpsc::channel(1).0, heard: AtomicI64::new(heard) };
+        let person =
+            |number| Person { id: Uuid::from_u128(number), token: String::new(), fcm_token: String::new() };
+        let mut room = Room {
+            id: Uuid::nil(),
+            people: [1, 2].map(person).into(),
+            seats: [1, 0].map(seat).into(),
+            minutes: Mutex::default(),
+            samples: mpsc::channel(1).0,
+            changes: Shutdown::new(),
+        };
+        room.minutes.get_mut().begin(0, Instant::now());
+        assert!(!room.is_settled(), "it is not answered");
+        room.minutes.get_mut().answered(0, Answer::Done, Some(1)).unwrap();
+        assert!(!room.is_settled(), "the second has not heard it");
+
+        let tally = Tally::default();
+        assert_eq!(room.judge(&tally), Changes { done: 1, ..Changes::default() });
+        assert_eq!(tally.take().faulty(Fault::Lost), 1);
+
+        room.seats[1].heard.store(1, Ordering::Relaxed);
+        assert!(room.is_settled());
+        room.judge(&tally);
+        assert_eq!(tally.take().faulty(Fault::Lost), 0);
     }
 }
