@@ -42,7 +42,7 @@ async fn open_room(stage: &Stage, members: &[Person]) -> String {
 }
 
 /// Ann's private channel, with Bob in it.
-async fn room_of_two(stage: &Stage) -> String {
+pub async fn room_of_two(stage: &Stage) -> String {
     let body = json!({"name": "two of us", "is_private": true});
     let channel = stage.ann.post("/channels/", body).await.expect(201);
     let room = channel["id"].as_str().unwrap().to_owned();
@@ -51,7 +51,7 @@ async fn room_of_two(stage: &Stage) -> String {
 }
 
 /// A socket that follows the room; what was not about the room has been confirmed before.
-async fn follow(stage: &Stage, client: &Client, node: usize, room: &str) -> Socket {
+pub async fn follow(stage: &Stage, client: &Client, node: usize, room: &str) -> Socket {
     stage.until_settled_for(client).await;
     let mut socket = stage.connect(client, node, "").await;
     socket.send(json!({"type": "SUBSCRIBE", "channelId": room, "ref": "in"})).await;
@@ -61,7 +61,7 @@ async fn follow(stage: &Stage, client: &Client, node: usize, room: &str) -> Sock
 }
 
 /// Lets the invitation be delivered, so that it is in nobody's way.
-async fn take_invitation(stage: &Stage) {
+pub async fn take_invitation(stage: &Stage) {
     for client in [&stage.ann, &stage.bob] {
         let socket = stage.connect(client, 0, "").await;
         stage.until_settled_for(client).await;
