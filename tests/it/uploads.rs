@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
+use crate::rooms::{follow, room_of_two, take_invitation};
 use crate::stage::{Stage, options, until};
 
 const SWEEP: (&str, &str) = ("FANLIGHT__UPLOADS__SWEEP_POLL_SECONDS", "1");
@@ -29,15 +30,9 @@ async fn download(client: &Client, path: &str, range: &str) -> (u16, Vec<u8>) {
 
 /// Ann sends a picture to Bob; then she deletes the message. `kept` counts what the store has.
 async fn a_picture_is_sent_seen_and_deleted(stage: &Stage, kept: impl AsyncFn() -> usize) {
-    let room =
-        stage.ann.post("/channels/", json!({"name": "two of us", "isPrivate": true})).await.expect(201);
-    let room = room["id"].as_str().unwrap();
-    stage.ann.post(&format!("/channels/{room}/members"), json!({"userId": stage.bob.id})).await.expect(201);
-    stage.until_settled_for(&stage.bob).await;
-    let mut bob = stage.connect(&stage.bob, 2, "").await;
-    bob.send(json!({"type": "SUBSCRIBE", "channelId": room})).await;
-    bob.expect_event("OK").await;
-    stage.until_settled_for(&stage.ann).await;
+    let room = room_of_two(stage).await;
+    take_invitation(stage).await;
+    let mut bob = follow(stage, &stage.bob, 2, &room).await;
     let mut ann = stage.connect(&stage.ann, 1, "").await;
     let picture = picture();
 

@@ -30,7 +30,7 @@ async fn a_file_is_sent_attached_read_and_gone_with_its_message() {
 
     let expected = json!({
         "id": "<uuid>", "name": "shopping.txt", "contentType": "text/plain", "size": TEXT.len(),
-        "sha256": "<string>", "createdAt": "<iso>", "expiresAt": "<iso>",
+        "sha256": "0dd86e4605a68f4f8eeeb2e9972f078c410b2f20f1d812a99fa3977349aa9397", "createdAt": "<iso>", "expiresAt": "<iso>",
     });
     assert_shape(&file, &expected);
     ben.get(&path_of(&file)).await.expect_problem(404, "not_found");
