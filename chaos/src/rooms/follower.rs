@@ -43,6 +43,8 @@ struct Following {
     asks_again: Duration,
     by_seq: bool,
     memory: RoomMemory,
+    /// How often it has subscribed: an answer is to the last time, or worth nothing.
+    asked: usize,
     /// When to subscribe; `None`: it has, on this connection.
     ask_at: Option<Instant>,
 }
@@ -60,7 +62,7 @@ impl Follower {
             let seat = room.seat_of(user)?;
             let asks_again = if seat.part == Part::Stranger { STRANGERS_ASK_AGAIN } else { ASK_AGAIN };
             let (room, memory, by_seq) = (room.clone(), RoomMemory::default(), seat.by_seq);
-            Some(Following { room, asks_again, by_seq, memory, ask_at: None })
+            Some(Following { room, asks_again, by_seq, memory, asked: 0, ask_at: None })
         });
         Self { user, connection: 0, rooms: rooms.collect(), letters, outbox: Vec::new() }
     }
@@ -107,6 +109,7 @@ impl Follower {
         let mut commands = Vec::new();
         for following in self.rooms.iter_mut().filter(|it| it.ask_at.is_some_and(|due| due <= at)) {
             following.ask_at = None;
+            following.asked += 1;
             let from = following.memory.from(following.by_seq);
             let mut command =
                 json!({"type": "SUBSCRIBE", "channelId": following.room.id, "ref": following.reference()});
@@ -192,7 +195,7 @@ impl Follower {
 
 impl Following {
     fn reference(&self) -> String {
-        format!("room-{}", self.room.index)
+        format!("room-{}-{}", self.room.index, self.asked)
     }
 }
 

@@ -54,7 +54,8 @@ pub fn check<'a>(
         let to = told.entry(*user).or_default();
         let trouble = match (ears.get_mut(connection), word) {
             (Some(ear), _) => ear.hear(word, to, log),
-            (None, Word::Passing { .. }) => None,
+            // Who is taken out while they subscribe is told so, and then refused.
+            (None, Word::Passing { .. } | Word::Denied { .. }) => None,
             (None, _) => Some((Invariant::Phantom, "without a subscription".to_owned())),
         };
         if let Some((invariant, trouble)) = trouble {

@@ -63,3 +63,11 @@ fn nobody_is_told_that_they_were_taken_out_who_was_not() {
     lost.truth.members.retain(|member| *member != MEMBER);
     assert_eq!(lost.found(), [Invariant::Lost]);
 }
+
+#[test]
+fn who_is_taken_out_while_they_subscribe_may_be_told_both_that_and_that_they_are_refused() {
+    let mut story = Story::good();
+    story.remove_guest();
+    story.records.push(heard(GUEST, 4_060, Word::Denied { code: "forbidden".to_owned() }));
+    assert_eq!(story.found(), []);
+}
