@@ -32,7 +32,7 @@ fn a_short_storm_breaks_no_promise() {
 
 #[cfg(feature = "seeded-bugs")]
 #[test]
-#[ignore = "takes four minutes; for whoever changes the checker: cargo test -p chaos --features seeded-bugs -- --ignored"]
+#[ignore = "takes seven minutes; for whoever changes the checker: cargo test -p chaos --features seeded-bugs -- --ignored"]
 fn every_seeded_mistake_is_found() {
     let _turn = TURN.lock();
     run(&["--minutes", "0.25", "--warm-up", "3", "--rate", "30", "--settled-within", "12", "--self-test"]);

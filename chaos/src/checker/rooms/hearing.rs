@@ -54,8 +54,8 @@ pub fn check<'a>(
         let to = told.entry(*user).or_default();
         let trouble = match (ears.get_mut(connection), word) {
             (Some(ear), _) => ear.hear(word, to, log),
-            // Who is taken out while they subscribe is told so, and then refused.
-            (None, Word::Passing { .. } | Word::Denied { .. }) => None,
+            // Who is taken out while they subscribe is told so and refused, in any order.
+            (None, Word::Passing { .. } | Word::Denied { .. } | Word::Unsubscribed { .. }) => None,
             (None, _) => Some((Invariant::Phantom, "without a subscription".to_owned())),
         };
         if let Some((invariant, trouble)) = trouble {

@@ -69,5 +69,6 @@ fn who_is_taken_out_while_they_subscribe_may_be_told_both_that_and_that_they_are
     let mut story = Story::good();
     story.remove_guest();
     story.records.push(heard(GUEST, 4_060, Word::Denied { code: "forbidden".to_owned() }));
+    story.records.push(heard(GUEST, 4_070, Word::Unsubscribed { reason: "removed".to_owned() }));
     assert_eq!(story.found(), []);
 }
