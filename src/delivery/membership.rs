@@ -119,6 +119,8 @@ impl Membership {
         if self.presence.enter(&[mailbox.entry(self.node)]).await.is_err() {
             self.stale.store(true, Ordering::Relaxed);
         }
+        // Not before: who reads then how the user stands can rely on it that others find the connection.
+        self.registry.turnover().note(mailbox.user);
         if let Some(device) = &mailbox.device {
             let (user, connection) = (mailbox.user, mailbox.connection);
             self.registry.replace_device(user, device, connection);

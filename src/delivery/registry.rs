@@ -53,7 +53,6 @@ impl Registry {
         shard.entry(mailbox.user).or_default().push(Arc::clone(mailbox));
         drop(shard);
         self.connections.fetch_add(1, Ordering::Relaxed);
-        self.turnover.note(mailbox.user);
         true
     }
 

@@ -27,8 +27,7 @@ impl PresenceQuery {
     /// # Errors
     /// 400 for what is no id, 422 for more than `max`.
     pub fn users(&self, max: usize) -> Result<Vec<UserId>, Problem> {
-        let ids = self.user_ids.split(',').map(str::trim).filter(|id| !id.is_empty());
-        let Ok(users) = ids.map(str::parse).collect::<Result<Vec<UserId>, _>>() else {
+        let Ok(users) = self.user_ids.split(',').map(str::parse).collect::<Result<Vec<UserId>, _>>() else {
             return Err(Problem::new(ErrorCode::BadParameter).detail("userIds: ids with commas between"));
         };
         if users.len() > max {

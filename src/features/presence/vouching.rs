@@ -11,15 +11,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::leaving::Leaving;
+use super::planning::{Known, Local, Step, availability, step};
 use super::repository::Gone;
 use super::sayings::News;
 use super::{Shared, repository};
 use crate::db::within_deadline;
-use crate::delivery::mailbox::Mailbox;
 use crate::delivery::turnover::Turned;
 use crate::domain::ids::UserId;
 use crate::domain::standing::{Availability, Standing};
-use crate::ports::presence::marks::Found;
 use crate::shutdown::Shutdown;
 
 const USERS_PER_STATEMENT: usize = 1_000;
@@ -27,14 +26,6 @@ const USERS_PER_STATEMENT: usize = 1_000;
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// So often everything is compared that this node answers for.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(300);
-
-/// What a user's connections to this node say together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Local {
-    /// Somebody looks at one of them.
-    Here,
-    Away,
-}
 
 /// What is to be done about users that came, went or said something.
 #[derive(Default)]
@@ -47,8 +38,8 @@ struct Plan {
 
 pub struct Vouching {
     shared: Arc<Shared>,
-    /// What Postgres knows of this node's users; `None`: nobody is sure of that.
-    vouched: HashMap<UserId, Option<Local>>,
+    /// What Postgres knows of this node's users.
+    vouched: HashMap<UserId, Known>,
     leaving: Leaving,
     /// What could not be done, for another time.
     undone: Turned,
@@ -86,12 +77,12 @@ impl Vouching {
         let shared = Arc::clone(&self.shared);
         let turned = shared.parts.registry.turnover().take();
         if turned.everyone {
-            self.vouched.values_mut().for_each(|known| *known = None);
+            self.vouched.values_mut().for_each(|known| *known = Known::Unsure);
             shared.sayings.repeat();
             shared.watching.doubt();
         }
         for user in std::mem::take(&mut *shared.doubted.lock()) {
-            self.vouched.insert(user, None);
+            self.vouched.insert(user, Known::Unsure);
         }
         let spoken = self.write_marks().await;
         let mut users = turned.users;
@@ -140,7 +131,7 @@ impl Vouching {
         match within_deadline(repository::strays(&parts.background, parts.node, &here)).await {
             Ok(strays) => {
                 for user in strays.into_iter().filter(|user| !self.leaving.contains(*user)) {
-                    self.vouched.entry(user).or_default();
+                    self.vouched.entry(user).or_insert(Known::Unsure);
                     users.entry(user).or_insert(now);
                 }
             }
@@ -154,39 +145,20 @@ impl Vouching {
         }
     }
 
-    fn local(&self, user: UserId) -> Option<Local> {
-        let connections = self.shared.parts.registry.connections_of(user);
-        let is_away = |mailbox: &Arc<Mailbox>| self.shared.sayings.is_away(user, mailbox.connection);
-        match connections.iter().all(is_away) {
-            _ if connections.is_empty() => None,
-            true => Some(Local::Away),
-            false => Some(Local::Here),
-        }
-    }
-
     async fn plan(&mut self, users: HashMap<UserId, Instant>, spoken: &HashSet<UserId>) -> Plan {
         let (mut plan, mut left) = (Plan::default(), Vec::new());
         for (user, since) in users {
-            let (known, local) = (self.vouched.get(&user).copied(), self.local(user));
-            match (known, local) {
-                (None, None) => {}
-                (Some(_), None) => {
-                    self.leaving.begin(user, since);
-                    left.push((user, since));
-                }
-                // The one that somebody looked at was closed; it may come back.
-                (Some(Some(Local::Here)), Some(Local::Away)) if !spoken.contains(&user) => {
-                    self.leaving.begin(user, since);
-                }
-                (_, Some(local)) => {
-                    self.leaving.end(user);
-                    match local {
-                        Local::Here if known == Some(Some(Local::Here)) => {}
-                        Local::Here => plan.here.push(user),
-                        Local::Away if known == Some(Some(Local::Away)) && !spoken.contains(&user) => {}
-                        Local::Away => plan.asked.push(user),
-                    }
-                }
+            let (known, local) = (self.vouched.get(&user).copied(), Local::of(&self.shared, user));
+            let step = step(known, local, spoken.contains(&user));
+            match step {
+                Step::Leave | Step::Fade => self.leaving.begin(user, since),
+                Step::Nothing | Step::Write | Step::Ask => self.leaving.end(user),
+            }
+            match step {
+                Step::Leave => left.push((user, since)),
+                Step::Write => plan.here.push(user),
+                Step::Ask => plan.asked.push(user),
+                Step::Nothing | Step::Fade => {}
             }
         }
         self.linger(&left).await;
@@ -206,7 +178,7 @@ impl Vouching {
     /// Those whose grace is over.
     fn add_due(&mut self, plan: &mut Plan, grace: Duration) {
         for (user, since) in self.leaving.take(grace) {
-            match self.local(user) {
+            match Local::of(&self.shared, user) {
                 None => plan.gone.push((user, since)),
                 Some(Local::Away) => plan.asked.push(user),
                 Some(Local::Here) => {}
@@ -236,7 +208,7 @@ impl Vouching {
             let (pool, node) = (&shared.parts.background, shared.parts.node);
             match within_deadline(repository::connected(pool, node, some)).await {
                 Ok(changed) => {
-                    self.vouched.extend(some.iter().map(|(user, _)| (*user, Some(local))));
+                    self.vouched.extend(some.iter().map(|(user, _)| (*user, Known::As(local))));
                     if local == Local::Away {
                         self.look_again(&changed);
                     }
@@ -245,7 +217,7 @@ impl Vouching {
                 Err(error) => {
                     tracing::warn!(%error, "cannot write who is connected; will try again");
                     // It may have been written all the same.
-                    self.vouched.extend(some.iter().map(|(user, _)| (*user, None)));
+                    self.vouched.extend(some.iter().map(|(user, _)| (*user, Known::Unsure)));
                     self.put_off(some.iter().map(|(user, _)| *user), spoken);
                 }
             }
@@ -294,14 +266,5 @@ impl Vouching {
     #[cfg(test)]
     pub fn let_pass(&mut self, time: Duration) {
         self.leaving.let_pass(time);
-    }
-}
-
-/// Away if all are. Ours are, if no others are known.
-fn availability(found: &Found) -> Availability {
-    if found.devices.iter().all(|device| device.mark.is_away) {
-        Availability::Away
-    } else {
-        Availability::Online
     }
 }
