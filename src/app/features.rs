@@ -28,8 +28,17 @@ pub struct Features<'a> {
     pub working: &'a Shutdown,
 }
 
+/// What the features answer.
+pub struct Started {
+    pub routes: OpenApiRouter,
+    /// Those that bound by themselves how long a request may be and take.
+    pub unhurried: OpenApiRouter,
+    /// On sockets.
+    pub handlers: Vec<Arc<dyn Handler>>,
+}
+
 impl Features<'_> {
-    /// Starts them all: what they answer over HTTP in time and unhurried, and what on sockets. `revoke` is what a revoked session means on this
+    /// Starts them all. `revoke` is what a revoked session means on this
     /// node.
     pub fn start(
         &self,
@@ -37,7 +46,7 @@ impl Features<'_> {
         authenticator: &Arc<Authenticator>,
         revoke: accounts::Announce,
         membership: &Arc<Membership>,
-    ) -> anyhow::Result<(OpenApiRouter, OpenApiRouter, Vec<Arc<dyn Handler>>)> {
+    ) -> anyhow::Result<Started> {
         let announce = super::announce(Arc::clone(&revoke), membership, self.working);
         let messages = self.messages();
         let uploads = self.uploads()?;
@@ -50,9 +59,11 @@ impl Features<'_> {
             .merge(messages::routes(Arc::clone(&messages)))
             .merge(uploads::routes(Arc::clone(&uploads)));
         self.watch_revocations(authenticator, revoke);
-        let handlers: Vec<Arc<dyn Handler>> =
-            vec![self.rooms(), Arc::new(messages::Commands { service: messages })];
-        Ok((routes, uploads::receiving_routes(uploads), handlers))
+        Ok(Started {
+            routes,
+            unhurried: uploads::receiving_routes(uploads),
+            handlers: vec![self.rooms(), Arc::new(messages::Commands { service: messages })],
+        })
     }
 
     fn accounts(&self, keys: Arc<KeyRing>, announce: accounts::Announce) -> anyhow::Result<OpenApiRouter> {

@@ -42,7 +42,7 @@ use crate::telemetry::traces::{self, Traces};
 
 mod features;
 
-use features::Features;
+use features::{Features, Started};
 
 const METRICS_CONNECTIONS_MAX: usize = 64;
 const CONTROL_QUEUE_MAX: usize = 1_024;
@@ -99,7 +99,7 @@ impl App {
             rooms: &rooms,
             working: &working,
         };
-        let (routes, unhurried, handlers) =
+        let Started { routes, unhurried, handlers } =
             features.start(keys, &authenticator, revoke, &parts.membership)?;
         let (routes, mut api) = routes.merge(ops::routes(Arc::clone(&parts.health))).split_for_parts();
         let (unhurried, unhurried_api) = unhurried.split_for_parts();
