@@ -35,12 +35,11 @@ pub struct Features<'a> {
 
 /// What they answer.
 pub struct Started {
-    /// Within the time that a request may take.
     pub routes: OpenApiRouter,
-    /// With files, which take the time that they take.
+    /// Those that bound by themselves how long a request may be and take.
     pub unhurried: OpenApiRouter,
     /// On sockets.
-    pub commands: Vec<Arc<dyn Handler>>,
+    pub handlers: Vec<Arc<dyn Handler>>,
 }
 
 impl Features<'_> {
@@ -67,12 +66,12 @@ impl Features<'_> {
             .merge(self.notifications(noticed))
             .merge(presence::routes(Arc::clone(self.presence)));
         self.watch_revocations(authenticator, revoke);
-        let commands: Vec<Arc<dyn Handler>> = vec![
+        let handlers: Vec<Arc<dyn Handler>> = vec![
             self.rooms(),
             Arc::new(messages::Commands::new(messages)),
             Arc::new(presence::Commands { service: Arc::clone(self.presence) }),
         ];
-        Ok(Started { routes, unhurried: uploads::receiving_routes(uploads), commands })
+        Ok(Started { routes, unhurried: uploads::receiving_routes(uploads), handlers })
     }
 
     fn accounts(&self, keys: Arc<KeyRing>, announce: accounts::Announce) -> anyhow::Result<OpenApiRouter> {

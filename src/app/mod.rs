@@ -95,7 +95,7 @@ impl App {
             presence: &presence,
             working: &working,
         };
-        let Started { routes, unhurried, commands } =
+        let Started { routes, unhurried, handlers } =
             features.start(keys, &authenticator, revoke, &parts.membership)?;
         let (routes, mut api) = routes.merge(ops::routes(Arc::clone(&parts.health))).split_for_parts();
         let (unhurried, unhurried_api) = unhurried.split_for_parts();
@@ -111,7 +111,7 @@ impl App {
             registry: Arc::clone(&parts.registry),
             membership: Arc::clone(&parts.membership),
             settlement: parts.settlement.clone(),
-            handlers: commands,
+            handlers,
             budget,
             clock,
             shutdown: working.clone(),

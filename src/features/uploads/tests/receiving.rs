@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{PNG, fetch, offer, path, rows, upload};
 use crate::domain::clock::Clock as _;
 use crate::features::fixture::World;
+use crate::features::uploads::views::hex;
 use crate::ports::blobs::{Blobs, S3Config};
 
 #[tokio::test]
@@ -25,7 +26,7 @@ async fn a_file_is_answered_as_documented_and_is_what_was_sent() {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, PNG);
     let expected = json!({
         "id": answer.body["id"], "name": "photo.png", "contentType": "image/png", "size": PNG.len(),
-        "sha256": digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "sha256": hex(digest.as_ref()),
         "createdAt": now, "expiresAt": now + Duration::from_hours(24),
     });
     assert_eq!(answer.body, expected);
@@ -136,7 +137,7 @@ async fn what_a_client_began_and_left_is_gone() {
     .await;
     let ann = world.user(None).await;
     // More than a part: some of it is in the store.
-    let part = Bytes::from([PNG, &[0; 6 * 1024 * 1024]].concat());
+    let part = Bytes::from([PNG, &vec![0; 6 * 1024 * 1024]].concat());
     let endless = stream::iter([Ok::<_, std::io::Error>(part)]).chain(stream::pending());
     let request = offer(&world, ann, "a.png", "image/png").body(Body::from_stream(endless)).unwrap();
 
