@@ -157,20 +157,20 @@ impl Seats {
         for wire in &self.0[seats] {
             listening.spawn(listen(Arc::clone(wire)));
         }
-        let mut called = None;
+        let mut times = None;
         if let Some(Request { server, text }) = request {
             sleep(SEATED).await;
             let mut caller = Wire::connect(server, Ipv4Addr::LOCALHOST).await?;
             let begun = Instant::now();
             let head = caller.exchange(text.as_bytes()).await?;
             ensure!(head.starts_with("HTTP/1.1 20"), "answered: {head}");
-            called = Some((begun, begun.elapsed()));
+            times = Some((begun, begun.elapsed()));
         }
         let heard =
             timeout(HEARD_WITHIN, listening.join_all()).await.context("not everybody has heard it")?;
         let heard: Vec<(Instant, usize)> = heard.into_iter().collect::<anyhow::Result<_>>()?;
         let bytes = heard.first().context("nobody listens")?.1;
-        Ok(called.map(|(begun, answered)| {
+        Ok(times.map(|(begun, answered)| {
             let after = |share| percentile(heard.iter().map(|(at, _)| ms(at.duration_since(begun))), share);
             Heard { first: after(0.0), median: after(0.5), last: after(1.0), answered: ms(answered), bytes }
         }))

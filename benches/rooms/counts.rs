@@ -127,7 +127,8 @@ async fn work(cluster: &Cluster, pool: &PgPool) -> anyhow::Result<Work> {
 
 fn report(sizes: &[usize], costs: &[Costs]) {
     println!("\nPer message in a room, beyond the idle cluster's own work:\n");
-    let line = |cells: Vec<String>| cells.iter().map(|cell| format!("{cell:>10}")).collect::<String>();
+    let line =
+        |cells: Vec<String>| cells.into_iter().map(|cell| format!("{cell:>10}")).collect::<Vec<_>>().concat();
     println!("{}  subscribers", line(sizes.iter().map(usize::to_string).collect()));
     let names: BTreeSet<&String> = costs.iter().flat_map(Costs::keys).collect();
     for name in names.into_iter().filter(|name| costs.iter().any(|costs| of(costs, name) > RARE)) {

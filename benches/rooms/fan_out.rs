@@ -131,9 +131,9 @@ async fn others(
         for (scene, times) in scenes.iter_mut().enumerate() {
             let is_over = Cell::new(false);
             let serving = async {
-                let Some(side) = scene.checked_sub(1) else { return Ok(()) };
+                let Some(speaker) = scene.checked_sub(1) else { return Ok(()) };
                 while !is_over.get() {
-                    sides[side].say().await?;
+                    sides[speaker].say().await?;
                 }
                 anyhow::Ok(())
             };

@@ -44,7 +44,7 @@ pub async fn measure(size: Size) -> anyhow::Result<Vec<Section>> {
         ("DELIVERY__SWEEP_INTERVAL_MS", "4900"),
         ("DELIVERY__RECONCILE_INTERVAL_MS", "600000"),
         ("DELIVERY__ROOMS__COMPARE_INTERVAL_MS", "600000"),
-        ("STATUS__LAPSE_POLL_MS", "600000"),
+        ("STATUS__LAPSE_POLL_MS", "60000"),
         ("CHANNELS__PURGE_POLL_SECONDS", "600"),
     ];
     let env = settings.map(|(name, value)| (format!("FANLIGHT__{name}"), value.to_owned()));

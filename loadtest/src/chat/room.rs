@@ -117,10 +117,10 @@ impl Room {
         let minutes = self.minutes.lock();
         let head = minutes.head();
         for (person, seat) in self.people.iter().zip(&self.seats) {
-            let heard = seat.heard.load(Ordering::Relaxed);
-            if heard < head {
+            let up_to = seat.heard.load(Ordering::Relaxed);
+            if up_to < head {
                 tally.fault(Fault::Lost, || {
-                    format!("room {}: {} has heard all up to {heard} of {head}", self.id, person.id)
+                    format!("room {}: {} has heard all up to {up_to} of {head}", self.id, person.id)
                 });
             }
         }

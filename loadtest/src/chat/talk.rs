@@ -30,12 +30,12 @@ pub async fn keep(world: Arc<World>, room: Arc<Room>) {
             return;
         }
         say(&world, &room, turn, due);
-        if turn % ONE_TYPES_IN == 0 {
+        if turn.is_multiple_of(ONE_TYPES_IN) {
             // Worth nothing later: a phone that is away does not say it.
             let typist = &room.seats[(turn + 1) % room.seats.len()];
             let _is_worth_nothing_later = typist.wishes.try_send(Wish::Type);
         }
-        if turn % ONE_READS_IN == 0 {
+        if turn.is_multiple_of(ONE_READS_IN) {
             read(&world, &room, turn);
         }
         due += world.pace;
@@ -46,7 +46,7 @@ pub async fn keep(world: Arc<World>, room: Arc<Room>) {
 fn say(world: &Arc<World>, room: &Arc<Room>, turn: usize, due: Instant) {
     let author = turn % room.people.len();
     // Its people take turns, and each of them both ways.
-    let by_socket = (turn + turn / room.people.len()) % ONE_BY_SOCKET_IN == 0;
+    let by_socket = (turn + turn / room.people.len()).is_multiple_of(ONE_BY_SOCKET_IN);
     let number = room.minutes.lock().begin(author, due);
     let seat = &room.seats[author];
     if by_socket && seat.handle.is_connected() && seat.wishes.try_send(Wish::Say(number)).is_ok() {
