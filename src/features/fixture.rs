@@ -96,11 +96,6 @@ impl World {
         let shared: SharedClock = clock.clone();
         let mut config = toml::from_str::<Sections>(DEFAULT_TOML).unwrap();
         change(&mut config);
-        let secret = "a secret that is long enough for HS256".to_owned();
-        let keys = KeyRing::new([("k".to_owned(), KeyAlgorithm::HS256, secret)], "i".into(), "a".into());
-        let keys = Arc::new(keys.unwrap());
-        let authenticator =
-            Arc::new(Authenticator::new(keys.clone(), shared.clone(), AllowedOrigins::default()));
 
         let throttle = Arc::new(CountingThrottle::default());
         let linking = linking::Service::new(
@@ -140,13 +135,13 @@ impl World {
         );
         let uploads = uploads::Service::new(uploads::Settings {
             pool: pool.clone(),
-            clock: shared,
+            clock: shared.clone(),
             throttle,
             blobs,
             working: Shutdown::new(),
             config: config.uploads.clone(),
         });
-        let (router, _) = OpenApiRouter::new()
+        let answers = OpenApiRouter::new()
             .merge(linking::routes(linking.clone()))
             .merge(status::routes(status.clone()))
             .merge(devices::routes(devices.clone()))
@@ -154,11 +149,9 @@ impl World {
             .merge(messages::routes(messages.clone()))
             .merge(uploads::routes(uploads.clone()))
             .merge(uploads::receiving_routes(uploads.clone()))
-            .merge(notifications::routes(notifications))
-            .split_for_parts();
-        let router = router
-            .layer(Extension(authenticator))
-            .layer(Extension(PeerAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))));
+            .merge(notifications::routes(notifications));
+        let keys = keys();
+        let router = served(answers, &keys, shared);
         Self {
             pool,
             clock,
@@ -292,6 +285,21 @@ impl World {
             .await
             .unwrap()
     }
+}
+
+fn keys() -> Arc<KeyRing> {
+    let secret = "a secret that is long enough for HS256".to_owned();
+    let keys = KeyRing::new([("k".to_owned(), KeyAlgorithm::HS256, secret)], "i".into(), "a".into());
+    Arc::new(keys.unwrap())
+}
+
+/// The routes, as they are for who comes from this machine.
+fn served(answers: OpenApiRouter, keys: &Arc<KeyRing>, clock: SharedClock) -> Router {
+    let authenticator = Authenticator::new(Arc::clone(keys), clock, AllowedOrigins::default());
+    let (router, _) = answers.split_for_parts();
+    router
+        .layer(Extension(Arc::new(authenticator)))
+        .layer(Extension(PeerAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))))
 }
 
 pub fn kinds(told: &[Value]) -> Vec<&str> {
