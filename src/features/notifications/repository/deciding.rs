@@ -33,7 +33,8 @@ pub async fn next_due(db: impl PgExecutor<'_>, now: Timestamp) -> Result<Option<
     Ok(next.map(|next| (next - now).to_std().unwrap_or(Duration::ZERO)))
 }
 
-/// Locks those of them that are still due and that nobody else is at.
+/// Locks those of them that are still due and that nobody else is at, and their users, so that none of these is deleted
+/// before they are told.
 pub async fn lock(
     conn: &mut PgConnection,
     places: &[Place],
@@ -48,8 +49,11 @@ pub async fn lock(
         &channels,
         now,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
+    sqlx::query!("SELECT id FROM users WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", &users)
+        .fetch_all(conn)
+        .await?;
     Ok(rows.into_iter().map(|row| (row.user, row.channel)).collect())
 }
 

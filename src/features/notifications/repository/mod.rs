@@ -1,7 +1,7 @@
 //! The tables of notifications.
 //!
-//! Lock order: the user's row; rows of what is to be told, by user and conversation; inboxes by user. Whoever decides takes
-//! only rows that nobody has, and whoever notes waits for them in their order.
+//! Lock order: rows of what is to be told, by user and conversation; users' rows by their ids; inboxes by user. Whoever decides,
+//! or changes preferences, takes only rows that nobody has; only who notes waits for them, and holds nothing else.
 
 pub mod deciding;
 pub mod noting;
