@@ -67,9 +67,10 @@ pub async fn run(shared: Arc<Shared>, shutdown: Shutdown) {
         let pause = if is_expecting { quick } else { config.sweep_interval() };
         // Cancel-safe: a lost notification is repeated by the timer.
         let woken = async {
-            match is_expecting {
-                true => tokio::time::sleep(pause).await,
-                false => drop(timeout(pause, shared.lookout.news.notified()).await),
+            if is_expecting {
+                tokio::time::sleep(pause).await;
+            } else {
+                drop(timeout(pause, shared.lookout.news.notified()).await);
             }
         };
         if shutdown.unless_stopped(woken).await.is_none() {

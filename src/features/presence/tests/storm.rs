@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::*;
+use crate::domain::standing::Availability;
 
 const USERS: usize = 30;
 const ROUNDS: usize = 60;
@@ -139,7 +140,7 @@ async fn in_a_storm_each_transition_is_made_once_and_everybody_ends_up_right() {
     for (node, mailbox, _) in &storm.devices {
         let book = storm.place(*node).shared.watching.told_to(mailbox.connection);
         for (user, told) in book {
-            assert_eq!(told.map(|it| it.as_str()), Some(expected[&user]), "{user}");
+            assert_eq!(told.map(Availability::as_str), Some(expected[&user]), "{user}");
         }
     }
 }

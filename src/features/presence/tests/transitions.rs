@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 
 use super::*;
+use crate::delivery::turnover::Turned;
 
 const GRACE: f64 = 15.0;
 
@@ -16,7 +17,7 @@ async fn a_user_is_online_from_the_first_connection_until_a_grace_after_the_last
     let laptop = node.open(user).await;
     node.close(&phone).await;
     settle(&[&node]).await;
-    assert_eq!(node.shared.parts.registry.turnover().take(), Default::default());
+    assert_eq!(node.shared.parts.registry.turnover().take(), Turned::default());
 
     node.close(&laptop).await;
     settle(&[&node]).await;

@@ -238,7 +238,7 @@ async fn between_the_answer_and_what_happens_then_there_is_no_gap() {
             settle(&[&node]).await;
         };
         let watch = json!({"type": "WATCH", "userIds": [ben]});
-        let (_, answered) = tokio::join!(happens, node.say(&watcher, &watch));
+        let ((), answered) = tokio::join!(happens, node.say(&watcher, &watch));
         assert_eq!(answered, None);
         settle(&[&node]).await;
         let mut all = frames(&watcher);

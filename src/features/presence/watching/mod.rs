@@ -146,8 +146,8 @@ impl Watching {
     }
 
     fn measure(&self) {
-        let (watched, watches) = self.sizes();
-        metrics::gauge!("fanlight_presence_watched_users").set(as_gauge(watched));
+        let (users, watches) = self.sizes();
+        metrics::gauge!("fanlight_presence_watched_users").set(as_gauge(users));
         metrics::gauge!("fanlight_presence_watches").set(as_gauge(watches));
     }
 
