@@ -151,10 +151,10 @@ fn section(sizes: &[usize], costs: &[Costs], messages: usize) -> Section {
         goal,
     };
     let rows = vec![
-        row("Redis round trips", ROUND_TRIPS, Goal::TimesFloor(1.1)),
-        row("Redis commands", COMMANDS, Goal::TimesFloor(1.1)),
+        row("Redis round trips", ROUND_TRIPS, Goal::TimesFloor(1.25)),
+        row("Redis commands", COMMANDS, Goal::TimesFloor(1.25)),
         row("CPU of Redis, µs,", REDIS, Goal::None),
-        row("Postgres statements", STATEMENTS, Goal::TimesFloor(1.1)),
+        row("Postgres statements", STATEMENTS, Goal::TimesFloor(1.25)),
     ];
     let method = format!(
         "Rooms of {sizes:?} subscribers on two nodes, in turns {messages} messages each by `POST /messages`; what the stores do within \

@@ -12,10 +12,11 @@ use fanlight::dev::people::{self, Person};
 use futures_util::future::try_join_all;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::{CONTENT, Room};
 use crate::Size;
-use crate::floors::writing::Rooms;
+use crate::floors::writing::{Rooms, Writer};
 use crate::processes::cpu_us;
 use crate::statistics::{Spread, count};
 use crate::table::{Goal, Row, Section};
@@ -35,6 +36,11 @@ pub async fn measure(cluster: &Cluster, pool: &PgPool, size: Size) -> anyhow::Re
         rooms.push(Room::of(pool, &people).await?);
     }
     let floor = Rooms::open(cluster, pool, CHANNELS).await?;
+    // They stay: the CPU time of a connection that has ended would be lost.
+    let mut writers = Vec::new();
+    for _ in 0..SENDERS {
+        writers.push(floor.writer().await?);
+    }
     let mut listening = JoinSet::new();
     let mut wire = Wire::connect(address(&cluster.nodes[1].http())?, Ipv4Addr::LOCALHOST).await?;
     wire.open("/ws", &listener.token).await?;
@@ -54,8 +60,9 @@ pub async fn measure(cluster: &Cluster, pool: &PgPool, size: Size) -> anyhow::Re
             for side in 0..2 {
                 let before = cpu_of(processes)?;
                 let written: Vec<usize> = if side == 0 {
-                    let writers = (0..SENDERS).map(|sender| write_floor(&floor, channels, sender, length));
-                    try_join_all(writers).await?
+                    let rooms = &floor.ids[..channels];
+                    let writing = writers.iter_mut().enumerate().map(|it| write_floor(rooms, it, length));
+                    try_join_all(writing).await?
                 } else {
                     let rooms = &rooms[..channels];
                     let writers = senders.iter().enumerate().map(|it| write(server, rooms, it, length));
@@ -123,15 +130,13 @@ async fn write(
 }
 
 async fn write_floor(
-    floor: &Rooms,
-    channels: usize,
-    sender: usize,
+    rooms: &[Uuid],
+    (sender, writer): (usize, &mut Writer),
     length: Duration,
 ) -> anyhow::Result<usize> {
-    let mut writer = floor.writer().await?;
     let (begun, mut written) = (Instant::now(), 0);
     while begun.elapsed() < length {
-        writer.write(floor.ids[(sender + written) % channels], CONTENT).await?;
+        writer.write(rooms[(sender + written) % rooms.len()], CONTENT).await?;
         written += 1;
     }
     Ok(written)
