@@ -118,15 +118,7 @@ impl World {
             config: config.channels.clone(),
         });
         let heard = Heard::default();
-        let messages = messages::Service::new(messages::Settings {
-            pool: pool.clone(),
-            clock: shared.clone(),
-            dispatcher: Dispatcher::idle(),
-            audience: Box::new(heard.clone()),
-            throttle: throttle.clone(),
-            noticed: Arc::default(),
-            config: config.messages.clone(),
-        });
+        let messages = messages(&pool, &shared, &heard, &throttle, &config);
         let notifications = notifications::Service::new(
             pool.clone(),
             Arc::clone(&shared),
@@ -285,6 +277,24 @@ impl World {
             .await
             .unwrap()
     }
+}
+
+fn messages(
+    pool: &PgPool,
+    clock: &SharedClock,
+    heard: &Heard,
+    throttle: &Arc<CountingThrottle>,
+    config: &Sections,
+) -> Arc<messages::Service> {
+    messages::Service::new(messages::Settings {
+        pool: pool.clone(),
+        clock: Arc::clone(clock),
+        dispatcher: Dispatcher::idle(),
+        audience: Box::new(heard.clone()),
+        throttle: Arc::clone(throttle) as _,
+        noticed: Arc::default(),
+        config: config.messages.clone(),
+    })
 }
 
 fn keys() -> Arc<KeyRing> {
