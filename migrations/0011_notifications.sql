@@ -86,7 +86,7 @@ CREATE TABLE pending_notifications (
     -- The messages that name the user, and all of them; of many the newest.
     mentioned_in bigint[]  NOT NULL,
     seqs       bigint[]    NOT NULL,
-    -- Of the first message.
+    -- Of the first message; of one that waits, of the newest.
     noticed_at timestamptz NOT NULL,
     due_at     timestamptz NOT NULL,
     -- Why it was not told when it was due first.
@@ -97,3 +97,19 @@ CREATE TABLE pending_notifications (
 );
 
 CREATE INDEX pending_notifications_due_idx ON pending_notifications (due_at);
+
+-- Whom a message concerns by its words or their wish, as of after every change of the conversation that has committed: its
+-- row is locked by the caller, and this reads with a fresh snapshot (`lock_channel_access`).
+CREATE FUNCTION whom_a_message_concerns(
+    p_channel_id uuid, p_author_id uuid, p_names text[], p_kind text, OUT mentions uuid[], OUT is_listened boolean
+) LANGUAGE plpgsql AS $$
+BEGIN
+    mentions := '{}';
+    IF p_names <> '{}' THEN
+        SELECT coalesce(array_agg(u.id ORDER BY u.id), '{}') INTO mentions
+        FROM users AS u JOIN channel_members AS m ON m.channel_id = p_channel_id AND m.user_id = u.id
+        WHERE lower(u.username) = ANY (p_names);
+    END IF;
+    is_listened := p_kind <> 'direct'
+        AND EXISTS (SELECT FROM channel_listeners WHERE channel_id = p_channel_id AND user_id <> p_author_id);
+END $$;

@@ -139,9 +139,11 @@ fn watched_pool(config: &Config, connections_max: u32, watch: &Arc<Watch>) -> Re
 }
 
 fn connect_options(config: &Config) -> Result<PgConnectOptions, sqlx::Error> {
-    Ok(PgConnectOptions::from_str(config.url.expose_secret())?
-        .application_name("fanlight")
-        .options([("statement_timeout", config.statement_timeout_ms.to_string())]))
+    Ok(PgConnectOptions::from_str(config.url.expose_secret())?.application_name("fanlight").options([
+        ("statement_timeout", config.statement_timeout_ms),
+        // What a node has locked that froze in the middle of a transaction.
+        ("idle_in_transaction_session_timeout", 2 * config.statement_timeout_ms),
+    ]))
 }
 
 fn pool_options(config: &Config, connections_max: u32) -> PgPoolOptions {

@@ -60,6 +60,10 @@ impl Config {
             "notifications.poll_ms must be 1 to {POLL_MS_MAX}"
         );
         ensure!(
+            self.kept_hours >= 24,
+            "notifications.kept_hours must be at least 24: what waits for the end of quiet hours is news until then"
+        );
+        ensure!(
             self.hold_max_ms >= self.hold_ms,
             "notifications.hold_max_ms must be at least notifications.hold_ms: it is looked again at least once"
         );
@@ -112,6 +116,7 @@ mod tests {
             ("hold_ms", 0),
             ("hold_max_ms", 1),
             ("kept_hours", 0),
+            ("kept_hours", 23),
             ("poll_ms", 0),
             ("poll_ms", 60_001),
             ("gather_direct_ms", 60_001),

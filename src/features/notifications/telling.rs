@@ -162,9 +162,10 @@ impl Teller {
     /// Does all that there is to do now. Returns how long the job may sleep.
     async fn turn(&self, shutdown: &Shutdown) -> Result<Duration, sqlx::Error> {
         while !shutdown.is_stopping() {
-            let is_noted = within_deadline(self.note()).await?;
+            let noted = within_deadline(self.note()).await;
+            // What was noted before is told, even if nothing more can be noted.
             let round = within_deadline(self.tell()).await?;
-            if !is_noted && !round.is_full {
+            if !noted? && !round.is_full {
                 break;
             }
         }
@@ -199,7 +200,9 @@ async fn event(
     now: Timestamp,
 ) -> Result<Option<NewEvent>, sqlx::Error> {
     let (user, channel) = pending.place;
-    let about = if cause == Cause::Mention { &pending.mention } else { &pending.newest };
+    // Of many messages only the newest are looked up: a mention may be all that is left.
+    let newest = pending.newest.as_ref().or(pending.mention.as_ref());
+    let about = if cause == Cause::Mention { pending.mention.as_ref() } else { newest };
     let (Some(about), Some(marker)) = (about, messages::marker(conn, channel, user).await?) else {
         return Ok(None);
     };

@@ -11,10 +11,9 @@ thread AS (
     -- A reply to a reply belongs to the same thread.
     SELECT coalesce(parent_id, id) AS id FROM messages WHERE id = $5::uuid AND channel_id = $2 AND deleted_at IS NULL
 ),
-mentioned AS (
-    SELECT coalesce(array_agg(u.id ORDER BY u.id), '{}') AS users
-    FROM users AS u JOIN channel_members AS m ON m.channel_id = $2 AND m.user_id = u.id
-    WHERE lower(u.username) = ANY($9::text[])
+concerned AS MATERIALIZED (
+    -- Once it is locked: whoever came in while this waited is there.
+    SELECT c.mentions, c.is_listened FROM access AS a CROSS JOIN LATERAL whom_a_message_concerns($2, $3, $9::text[], a.kind) AS c
 ),
 attachable AS MATERIALIZED (
     -- Locked: of two messages that want a file at the same moment, one gets it.
@@ -27,7 +26,7 @@ attachable AS MATERIALIZED (
 decided AS MATERIALIZED (
     SELECT (SELECT id FROM messages WHERE user_id = $3 AND channel_id = $2 AND client_id = $4::text) AS sent_before,
            (SELECT id FROM thread) AS thread_id,
-           (SELECT users FROM mentioned) AS mentions,
+           (SELECT mentions FROM concerned) AS mentions,
            (SELECT count(*) FROM attachable) = cardinality($14) AS has_uploads
     FROM access
     WHERE (kind, is_private, role) IN (SELECT * FROM unnest($11::text[], $12::boolean[], $13::text[]))
@@ -55,9 +54,8 @@ attached AS (
 noticed AS (
     -- If it may concern somebody who is elsewhere: one row, however many they are (`features::notifications`).
     INSERT INTO message_notices (message_id, mentioned, is_new, noticed_at)
-    SELECT $1, array_remove(w.mentions, $3), true, $10 FROM written AS w, access AS a
-    WHERE a.kind = 'direct' OR array_remove(w.mentions, $3) <> '{}'
-       OR EXISTS (SELECT FROM channel_listeners WHERE channel_id = $2 AND user_id <> $3)
+    SELECT $1, array_remove(w.mentions, $3), true, $10 FROM written AS w, access AS a, concerned AS c
+    WHERE a.kind = 'direct' OR array_remove(w.mentions, $3) <> '{}' OR c.is_listened
     RETURNING id
 )
 SELECT d.sent_before AS "sent_before?: MessageId", d.has_uploads AS "has_uploads!",

@@ -14,11 +14,11 @@ use crate::features::notifications::repository::preferences::mute_of;
 
 pub type Place = (UserId, ChannelId);
 
-/// What is due, the oldest first.
+/// What is due and nobody is at, the oldest first.
 pub async fn due(db: impl PgExecutor<'_>, now: Timestamp, limit: i64) -> Result<Vec<Place>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT user_id AS "user: UserId", channel_id AS "channel: ChannelId"
-           FROM pending_notifications WHERE due_at <= $1 ORDER BY due_at LIMIT $2"#,
+           FROM pending_notifications WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED"#,
         now,
         limit,
     )
@@ -33,25 +33,16 @@ pub async fn next_due(db: impl PgExecutor<'_>, now: Timestamp) -> Result<Option<
     Ok(next.map(|next| (next - now).to_std().unwrap_or(Duration::ZERO)))
 }
 
-/// Locks those of them that are still due and that nobody else is at, and their users, so that none of these is deleted
-/// before they are told.
+/// Locks those of them that are still due and that nobody else is at. Until the transaction ends none of these people is
+/// deleted, taken out, reads on, or wants something else: whoever does that at this moment comes first, and their place is
+/// left for later.
 pub async fn lock(
     conn: &mut PgConnection,
     places: &[Place],
     now: Timestamp,
 ) -> Result<Vec<Place>, sqlx::Error> {
     let (users, channels) = columns(places);
-    let rows = sqlx::query!(
-        r#"SELECT user_id AS "user: UserId", channel_id AS "channel: ChannelId" FROM pending_notifications
-           WHERE (user_id, channel_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) AND due_at <= $3
-           FOR UPDATE SKIP LOCKED"#,
-        &users,
-        &channels,
-        now,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    sqlx::query!("SELECT id FROM users WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", &users)
+    let rows = sqlx::query_file!("src/features/notifications/repository/lock.sql", &users, &channels, now)
         .fetch_all(conn)
         .await?;
     Ok(rows.into_iter().map(|row| (row.user, row.channel)).collect())

@@ -5,7 +5,8 @@
 -- $6 messages that a row names at most.
 WITH taken AS MATERIALIZED (
     SELECT id, message_id, mentioned, is_new, noticed_at, noted_to FROM message_notices
-    ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+    -- Whoever has been noted in part waits for those of whom nobody was.
+    ORDER BY noted_to IS NOT NULL, id LIMIT $1 FOR UPDATE SKIP LOCKED
 ),
 about AS MATERIALIZED (
     SELECT t.id, t.mentioned, t.is_new, t.noticed_at, t.noted_to, m.channel_id, m.seq, m.user_id AS author, c.kind
@@ -47,7 +48,10 @@ noted AS (
         mentioned_in = ARRAY(
             SELECT DISTINCT seq FROM unnest(p.mentioned_in || excluded.mentioned_in) AS seq ORDER BY seq DESC LIMIT $6),
         seqs = ARRAY(SELECT DISTINCT seq FROM unnest(p.seqs || excluded.seqs) AS seq ORDER BY seq DESC LIMIT $6),
-        due_at = least(p.due_at, excluded.due_at)
+        due_at = least(p.due_at, excluded.due_at),
+        -- Whatever it waits for, this message has not waited yet.
+        noticed_at = CASE WHEN p.waits_for IS NULL THEN p.noticed_at ELSE excluded.noticed_at END,
+        held_since = NULL
 ),
 parted AS (
     UPDATE message_notices AS n SET noted_to = part.last

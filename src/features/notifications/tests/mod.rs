@@ -20,6 +20,7 @@ use crate::features::notifications::{Attention, AttentionUnavailable, Teller};
 mod deciding;
 mod decision;
 mod invitations;
+mod meanwhile;
 mod noting;
 mod preferences;
 mod races;
