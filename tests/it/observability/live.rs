@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use fanlight::telemetry::catalogue::{self, Kind, Values};
-use serde_json::json;
+use http::Method;
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::dashboards::{dashboards, queries};
@@ -39,7 +41,7 @@ fn expressions() -> Vec<(String, String)> {
 }
 
 /// What people do in a while: they connect, change lights, come back, are pushed, talk, and mistype.
-async fn round(stage: &Stage, number: usize) {
+async fn round(stage: &Stage, direct: &Value, number: usize) {
     let lights = [["BUSY", "AVAILABLE"], ["AVAILABLE", "BUSY"]][number % 2];
     let v1 = [("sec-websocket-protocol", "fanlight.v1")];
     let mut bob = stage.connect(&stage.bob, 1, "").await;
@@ -65,7 +67,7 @@ async fn round(stage: &Stage, number: usize) {
     bob.close().await;
     ann.close().await;
 
-    talk(stage, number).await;
+    talk(stage, direct, number).await;
 
     let api = Api::anonymous(&stage.node(0));
     api.get("/ws").await.expect_problem(426, "upgrade_required");
@@ -75,8 +77,22 @@ async fn round(stage: &Stage, number: usize) {
     }
 }
 
-/// Bob hears Ann in a channel of theirs, on another node.
-async fn talk(stage: &Stage, number: usize) {
+/// The direct conversation of Ann and Bob, of which both have heard.
+async fn acquainted(stage: &Stage) -> Value {
+    let direct = json!({"kind": "direct", "userId": stage.bob.id});
+    let direct = stage.ann.post("/channels/", direct).await.expect(201)["id"].clone();
+    for person in [&stage.ann, &stage.bob] {
+        let mut socket = stage.connect(person, 1, "").await;
+        socket.expect_event("CHANNEL_CREATED").await;
+        stage.until_settled_for(person).await;
+        socket.close().await;
+        stage.until_gone(person).await;
+    }
+    direct
+}
+
+/// Bob hears Ann in a channel of theirs, on another node; and that she sent him something elsewhere.
+async fn talk(stage: &Stage, direct: &Value, number: usize) {
     let name = format!("round {number}");
     let channel = stage.ann.post("/channels/", json!({"name": name})).await.expect(201)["id"].clone();
     stage.bob.post(&format!("/channels/{}/join", channel.as_str().unwrap()), json!({})).await.expect(201);
@@ -88,6 +104,11 @@ async fn talk(stage: &Stage, number: usize) {
     bob.expect_event("TYPING").await;
     ann.send(json!({"type": "SEND", "channelId": channel, "content": "Hello"})).await;
     bob.expect_event("MESSAGE_CREATED").await;
+    let file = stage.ann.request(Method::POST, "/uploads?name=list.txt").header(CONTENT_TYPE, "text/plain");
+    let file = stage.ann.send(file.body("Milk\n")).await.expect(201)["id"].clone();
+    let message = json!({"channelId": direct, "content": "A list", "attachments": [file]});
+    stage.ann.post("/messages/", message).await.expect(201);
+    bob.expect_event("DIRECT_MESSAGE").await;
     stage.until_settled().await;
     bob.close().await;
     ann.close().await;
@@ -105,6 +126,7 @@ async fn every_panel_and_every_recording_rule_shows_something_of_a_cluster_at_wo
     let stage = Stage::set().await;
     let prometheus = Prometheus::start(&stage.cluster).await;
     stage.register_device(&stage.bob, "phone", "token-phone").await;
+    let direct = acquainted(&stage).await;
     let mut empty = expressions();
     let asked = empty.len();
     assert!(asked > 100, "the dashboards have lost their panels");
@@ -113,7 +135,7 @@ async fn every_panel_and_every_recording_rule_shows_something_of_a_cluster_at_wo
     let mut rounds = 0;
     while !empty.is_empty() {
         assert!(Instant::now() < deadline, "after {rounds} rounds these show nothing:\n{empty:#?}");
-        round(&stage, rounds).await;
+        round(&stage, &direct, rounds).await;
         rounds += 1;
         let mut left = Vec::new();
         for (place, expression) in empty {
