@@ -128,18 +128,23 @@ async fn look_at(shared: &Shared, Claim { users, look_at }: Claim) -> Result<(),
     shared.vouch_again(&here);
 
     let found = parts.marks.find(parts.node, &elsewhere).await?;
-    let (mut absent, mut held, mut void) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut came, mut absent, mut held, mut void) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for Found { user, devices, is_certain } in found {
-        // Said to be here, and are not: Redis was away when they were closed.
         let (ours, others): (Vec<Device>, Vec<Device>) =
             devices.into_iter().partition(|device| device.node == parts.node);
-        void.extend(ours.iter().map(|it| Entry { user, connection: it.connection, node: it.node }));
+        // Said to be here, and are not: Redis was away when they were closed. Whoever came while Redis was asked, is.
+        let is_void = |device: &&Device| !parts.registry.contains(user, device.connection);
+        let entry = |device: &Device| Entry { user, connection: device.connection, node: device.node };
+        void.extend(ours.iter().filter(is_void).map(entry));
         match (others.first(), is_certain) {
+            _ if !parts.registry.connections_of(user).is_empty() => came.push(user),
             (Some(device), _) => held.push((user, device.node)),
             (None, true) => absent.push(user),
             (None, false) => count("later", 1),
         }
     }
+    count("here", came.len());
+    shared.vouch_again(&came);
     parts.presence.leave(&void).await?;
     hand_over(shared, &held, look_at).await?;
     if !absent.is_empty() {

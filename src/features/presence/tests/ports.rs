@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
@@ -48,6 +49,8 @@ pub struct Moody {
     /// How many users were asked for.
     pub asked: AtomicUsize,
     pub mood: Arc<Mutex<Mood>>,
+    /// What happens between the next question and its answer.
+    pub meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 fn away<T>() -> Result<T, PresenceError> {
@@ -67,6 +70,10 @@ impl Marks for Moody {
     async fn find(&self, asker: NodeId, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
         let mood = *self.mood.lock();
         self.asked.fetch_add(users.len(), Ordering::SeqCst);
+        let meanwhile = self.meanwhile.lock().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
         match mood {
             Mood::Well => self.marks.find(asker, users).await,
             Mood::Away => away(),
