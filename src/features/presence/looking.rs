@@ -22,7 +22,7 @@ use crate::shutdown::Shutdown;
 const USERS_PER_LOOK: i64 = 500;
 /// Again after this, while nothing is certain or the node that looks dies.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// So late are users looked at for whom another node answers.
+/// So much later than it does so anyway are users looked at for whom another node answers.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Beyond the grace, until this node has looked at all that it wrote down.
 const LATEST: Duration = Duration::from_secs(10);
@@ -112,8 +112,9 @@ pub async fn sweep(shared: &Shared) -> Result<(), LookError> {
 pub async fn look(shared: &Shared) -> Result<(), LookError> {
     let Shared { parts, .. } = shared;
     loop {
+        let patience = parts.config.sweep_interval() + PATIENCE;
         let claim =
-            repository::claim(&parts.background, parts.node, RETRY_INTERVAL, PATIENCE, USERS_PER_LOOK);
+            repository::claim(&parts.background, parts.node, RETRY_INTERVAL, patience, USERS_PER_LOOK);
         let Some(claim) = within_deadline(claim).await? else { return Ok(()) };
         shared.lookout.expect_within(RETRY_INTERVAL);
         look_at(shared, claim).await?;
@@ -139,8 +140,9 @@ async fn look_at(shared: &Shared, Claim { users, look_at }: Claim) -> Result<(),
         match (others.first(), is_certain) {
             _ if !parts.registry.connections_of(user).is_empty() => came.push(user),
             (Some(device), _) => held.push((user, device.node)),
-            (None, true) => absent.push(user),
-            (None, false) => count("later", 1),
+            // Whom this node remembers, it saw leave a moment ago, or is about to: the grace has yet to begin.
+            (None, true) if !shared.vouched.lock().contains_key(&user) => absent.push(user),
+            (None, _) => count("later", 1),
         }
     }
     count("here", came.len());

@@ -6,7 +6,7 @@
 //! who left is still connected anywhere, also when a node was lost; [`watching`] tells those who watch, and finds what was lost on
 //! the way. What connections say of themselves is in [`sayings`]. A user who neither comes nor goes costs nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -45,6 +45,7 @@ pub use frames::{PresenceFrame, described as frames};
 pub use routes::{openapi, routes};
 
 use looking::Lookout;
+use planning::Known;
 use repository::Gone;
 use sayings::Sayings;
 use vouching::Vouching;
@@ -84,15 +85,15 @@ struct Shared {
     sayings: Sayings,
     watching: Arc<Watching>,
     lookout: Lookout,
-    /// Users of whom Postgres may know something else than this node wrote.
-    doubted: Mutex<HashSet<UserId>>,
+    /// What Postgres knows of this node's users, until it is written that they left.
+    vouched: Mutex<HashMap<UserId, Known>>,
 }
 
 impl Shared {
     fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Heard>) {
         let (watching, heard) = Watching::new(&parts);
-        let (sayings, lookout, doubted) = (Sayings::default(), Lookout::default(), Mutex::default());
-        (Arc::new(Self { parts, sayings, watching: Arc::new(watching), lookout, doubted }), heard)
+        let (sayings, lookout, vouched) = (Sayings::default(), Lookout::default(), Mutex::default());
+        (Arc::new(Self { parts, sayings, watching: Arc::new(watching), lookout, vouched }), heard)
     }
 
     /// Tells of transitions, here and on the other nodes. What is lost is found by comparison.
@@ -124,7 +125,7 @@ impl Shared {
 
     /// These users are connected here: lets Postgres know it.
     fn vouch_again(&self, users: &[UserId]) {
-        self.doubted.lock().extend(users);
+        self.vouched.lock().extend(users.iter().map(|user| (*user, Known::Unsure)));
         for user in users {
             self.parts.registry.turnover().note(*user);
         }

@@ -38,8 +38,6 @@ struct Plan {
 
 pub struct Vouching {
     shared: Arc<Shared>,
-    /// What Postgres knows of this node's users.
-    vouched: HashMap<UserId, Known>,
     leaving: Leaving,
     /// What could not be done, for another time.
     undone: Turned,
@@ -47,7 +45,7 @@ pub struct Vouching {
 
 impl Vouching {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, vouched: HashMap::new(), leaving: Leaving::default(), undone: Turned::default() }
+        Self { shared, leaving: Leaving::default(), undone: Turned::default() }
     }
 
     /// Until the process stops, and then what is left.
@@ -77,12 +75,9 @@ impl Vouching {
         let shared = Arc::clone(&self.shared);
         let turned = shared.parts.registry.turnover().take();
         if turned.everyone {
-            self.vouched.values_mut().for_each(|known| *known = Known::Unsure);
+            shared.vouched.lock().values_mut().for_each(|known| *known = Known::Unsure);
             shared.sayings.repeat();
             shared.watching.doubt();
-        }
-        for user in std::mem::take(&mut *shared.doubted.lock()) {
-            self.vouched.insert(user, Known::Unsure);
         }
         let spoken = self.write_marks().await;
         let mut users = turned.users;
@@ -130,9 +125,9 @@ impl Vouching {
         let here = parts.registry.all_users();
         match within_deadline(repository::strays(&parts.background, parts.node, &here)).await {
             Ok(strays) => {
-                for user in strays.into_iter().filter(|user| !self.leaving.contains(*user)) {
-                    self.vouched.entry(user).or_insert(Known::Unsure);
-                    users.entry(user).or_insert(now);
+                let mut vouched = self.shared.vouched.lock();
+                for user in strays {
+                    vouched.entry(user).or_insert(Known::Unsure);
                 }
             }
             Err(error) => {
@@ -140,7 +135,9 @@ impl Vouching {
                 self.undone.everyone = true;
             }
         }
-        for user in here {
+        let vouched = self.shared.vouched.lock();
+        let vouched = vouched.keys().copied().filter(|user| !self.leaving.contains(*user));
+        for user in here.into_iter().chain(vouched) {
             users.entry(user).or_insert(now);
         }
     }
@@ -148,7 +145,8 @@ impl Vouching {
     async fn plan(&mut self, users: HashMap<UserId, Instant>, spoken: &HashSet<UserId>) -> Plan {
         let (mut plan, mut left) = (Plan::default(), Vec::new());
         for (user, since) in users {
-            let (known, local) = (self.vouched.get(&user).copied(), Local::of(&self.shared, user));
+            let known = self.shared.vouched.lock().get(&user).copied();
+            let local = Local::of(&self.shared, user);
             let step = step(known, local, spoken.contains(&user));
             match step {
                 Step::Leave | Step::Fade => self.leaving.begin(user, since),
@@ -208,7 +206,8 @@ impl Vouching {
             let (pool, node) = (&shared.parts.background, shared.parts.node);
             match within_deadline(repository::connected(pool, node, some)).await {
                 Ok(changed) => {
-                    self.vouched.extend(some.iter().map(|(user, _)| (*user, Known::As(local))));
+                    let known = some.iter().map(|(user, _)| (*user, Known::As(local)));
+                    shared.vouched.lock().extend(known);
                     if local == Local::Away {
                         self.look_again(&changed);
                     }
@@ -217,7 +216,8 @@ impl Vouching {
                 Err(error) => {
                     tracing::warn!(%error, "cannot write who is connected; will try again");
                     // It may have been written all the same.
-                    self.vouched.extend(some.iter().map(|(user, _)| (*user, Known::Unsure)));
+                    let known = some.iter().map(|(user, _)| (*user, Known::Unsure));
+                    shared.vouched.lock().extend(known);
                     self.put_off(some.iter().map(|(user, _)| *user), spoken);
                 }
             }
@@ -240,9 +240,12 @@ impl Vouching {
             let gone = shared.with_whether_elsewhere(some).await;
             match within_deadline(repository::left(&parts.background, parts.node, &gone, grace)).await {
                 Ok(()) => {
+                    // Before anybody looks: who is remembered is not taken for gone.
+                    let mut vouched = shared.vouched.lock();
                     for Gone { user, .. } in &gone {
-                        self.vouched.remove(user);
+                        vouched.remove(user);
                     }
+                    drop(vouched);
                     shared.lookout.expect_within(Duration::ZERO);
                 }
                 Err(error) => {
