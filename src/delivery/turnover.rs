@@ -39,7 +39,7 @@ impl Turnover {
     fn note_since(&self, user: UserId, since: Instant) {
         let mut turned = self.turned.lock();
         if turned.users.len() < USERS_MAX || turned.users.contains_key(&user) {
-            turned.users.insert(user, since);
+            turned.users.entry(user).and_modify(|at| *at = (*at).max(since)).or_insert(since);
         } else if !turned.everyone {
             metrics::counter!("fanlight_presence_overflows_total", "queue" => "turnover").increment(1);
             turned.everyone = true;
@@ -90,6 +90,8 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         turnover.note(one);
         let since = turnover.turned.lock().users[&one];
+        // As if it came while something was put back.
+        turnover.note_since(one, earlier.users[&one]);
 
         turnover.put_back(Turned { everyone: true, users: earlier.users.clone() });
 
