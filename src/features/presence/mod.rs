@@ -108,12 +108,15 @@ impl Shared {
         }
     }
 
-    /// Those who left this node, with whether they are known to be elsewhere.
+    /// Those who left this node, with whether somebody is known to look at one of their devices elsewhere: if all are away, it
+    /// is to be looked how they stand.
     async fn with_whether_elsewhere(&self, left: &[(UserId, Instant)]) -> Vec<Gone> {
         let users: Vec<UserId> = left.iter().map(|(user, _)| *user).collect();
         // Without Redis it is found out later.
         let found = self.parts.marks.find(self.parts.node, &users).await.unwrap_or_default();
-        let is_there = |found: &&Found| found.devices.iter().any(|device| device.node != self.parts.node);
+        let node = self.parts.node;
+        let is_there =
+            |found: &&Found| found.devices.iter().any(|device| device.node != node && !device.mark.is_away);
         let elsewhere: HashSet<UserId> = found.iter().filter(is_there).map(|found| found.user).collect();
         let gone = |(user, since): &(UserId, Instant)| Gone {
             user: *user,

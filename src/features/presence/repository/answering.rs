@@ -33,7 +33,7 @@ pub async fn connected(
 pub struct Gone {
     pub user: UserId,
     pub ago: Duration,
-    /// Whether the user is known to be connected to another node.
+    /// Whether the user is known to look at a device that is connected to another node.
     pub is_elsewhere: bool,
 }
 

@@ -55,12 +55,17 @@ async fn two_devices_that_go_away_at_once_leave_their_user_away() {
 
 #[tokio::test]
 async fn who_closes_the_device_that_somebody_looked_at_is_away_after_the_grace() {
-    for same_node in [true, false] {
+    // The node to which the user came first, answers.
+    for (same_node, laptop_first) in [(true, true), (false, true), (false, false)] {
         let (world, [one, other]) = World::nodes().await;
         let user = world.user().await;
         let phone_at = if same_node { &one } else { &other };
-        let (laptop, phone) = (one.open(user).await, phone_at.open(user).await);
+        let (first, second) = if laptop_first { (&one, phone_at) } else { (phone_at, &one) };
+        let earlier = first.open(user).await;
         settle(&[&one, &other]).await;
+        let later = second.open(user).await;
+        settle(&[&one, &other]).await;
+        let (laptop, phone) = if laptop_first { (earlier, later) } else { (later, earlier) };
         says(phone_at, &phone, AWAY).await;
         settle(&[&one, &other]).await;
         one.close(&laptop).await;
