@@ -59,7 +59,7 @@ pub async fn left(
          UPDATE user_presence AS p SET
              node = $4,
              last_seen = greatest(p.last_seen, gone.at),
-             look_at = gone.at + make_interval(secs => $5)
+             look_at = greatest(p.look_at, gone.at + make_interval(secs => $5))
          FROM gone WHERE p.user_id = gone.user_id",
         &ids,
         &ages,
