@@ -149,7 +149,8 @@ impl Vouching {
             let local = Local::of(&self.shared, user);
             let step = step(known, local, spoken.contains(&user));
             match step {
-                Step::Leave | Step::Fade => self.leaving.begin(user, since),
+                Step::Leave => self.leaving.begin(user, since),
+                Step::Fade => self.leaving.go_on(user, since),
                 Step::Nothing | Step::Write | Step::Ask => self.leaving.end(user),
             }
             match step {
