@@ -191,8 +191,9 @@ pub async fn strays(
     here: &[UserId],
 ) -> Result<Vec<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT user_id AS "user_id: UserId" FROM user_presence
-           WHERE node = $1 AND look_at IS NULL AND status <> 'offline' AND NOT user_id = ANY ($2::uuid[])"#,
+        r#"SELECT user_id AS "user_id!: UserId" FROM user_presence
+           WHERE node = $1 AND look_at IS NULL AND status <> 'offline'
+           EXCEPT SELECT * FROM unnest($2::uuid[])"#,
         node.0,
         &ids(here),
     )
