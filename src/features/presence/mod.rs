@@ -29,6 +29,7 @@ mod config;
 mod frames;
 mod leaving;
 mod looking;
+mod noting;
 mod planning;
 mod repository;
 mod routes;

@@ -76,13 +76,18 @@ impl Vouching {
         let turned = shared.parts.registry.turnover().take();
         if turned.everyone {
             shared.vouched.lock().values_mut().for_each(|known| *known = Known::Unsure);
-            shared.sayings.repeat();
             shared.watching.doubt();
         }
-        let spoken = self.write_marks().await;
+        if turned.forgotten {
+            shared.sayings.repeat();
+        }
+        // What was said is written first: whoever asks later, sees it.
+        let (spoken, unwritten) = shared.write_marks().await;
+        let now = Instant::now();
+        self.undone.users.extend(unwritten.into_iter().map(|user| (user, now)));
         let mut users = turned.users;
         for user in &spoken {
-            users.entry(*user).or_insert_with(Instant::now);
+            users.entry(*user).or_insert(now);
         }
         if turned.everyone {
             self.add_everyone(&mut users).await;
@@ -101,22 +106,6 @@ impl Vouching {
             shared.parts.registry.turnover().put_back(undone);
         }
         is_done
-    }
-
-    /// What was said is written first: whoever asks later, sees it. Returns who said something.
-    async fn write_marks(&mut self) -> HashSet<UserId> {
-        let parts = &self.shared.parts;
-        let News { marks, spoken } = self.shared.sayings.take(parts.node);
-        match parts.marks.set(&marks).await {
-            Ok(()) => spoken,
-            Err(error) => {
-                tracing::debug!(%error, "what devices say is written later");
-                let now = Instant::now();
-                self.undone.users.extend(marks.iter().map(|(entry, _)| (entry.user, now)));
-                self.shared.sayings.put_back(News { marks, spoken });
-                HashSet::new()
-            }
-        }
     }
 
     /// Also those for whom this node answers, although it has forgotten that, or Postgres has.
@@ -160,18 +149,8 @@ impl Vouching {
                 Step::Nothing | Step::Fade => {}
             }
         }
-        self.linger(&left).await;
+        self.shared.linger(&left).await;
         plan
-    }
-
-    /// Lets the other nodes know that these users were here until now: nobody else takes them for gone before their grace
-    /// is over.
-    async fn linger(&self, left: &[(UserId, Instant)]) {
-        let (parts, grace) = (&self.shared.parts, self.shared.parts.config.grace());
-        let rest = left.iter().map(|(user, since)| (*user, grace.saturating_sub(since.elapsed())));
-        if let Err(error) = parts.marks.linger(parts.node, &rest.collect::<Vec<_>>()).await {
-            tracing::debug!(%error, "another node may take users for gone whose last connection was here");
-        }
     }
 
     /// Those whose grace is over.

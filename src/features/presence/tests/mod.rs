@@ -83,6 +83,7 @@ impl World {
                 marks,
                 asked: AtomicUsize::new(0),
                 mood: Arc::clone(&mood),
+                batches: Mutex::default(),
                 meanwhile: Mutex::default(),
             }),
             mood,
