@@ -250,7 +250,7 @@ impl Membership {
         }
         self.health.interrupted();
         // Others may have taken them for gone meanwhile.
-        self.registry.turnover().note_everyone();
+        self.registry.turnover().note_forgotten();
     }
 
     /// A connection that ended while its batch was written has said goodbye before it was entered again.

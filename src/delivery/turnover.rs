@@ -22,6 +22,8 @@ pub struct Turned {
     pub users: HashMap<UserId, Instant>,
     /// All users may have to be looked at, those who are gone included.
     pub everyone: bool,
+    /// Redis may have forgotten what they say of themselves.
+    pub forgotten: bool,
 }
 
 #[derive(Default)]
@@ -39,7 +41,7 @@ impl Turnover {
     fn note_since(&self, user: UserId, since: Instant) {
         let mut turned = self.turned.lock();
         if turned.users.len() < USERS_MAX || turned.users.contains_key(&user) {
-            turned.users.insert(user, since);
+            turned.users.entry(user).and_modify(|at| *at = (*at).max(since)).or_insert(since);
         } else if !turned.everyone {
             metrics::counter!("fanlight_presence_overflows_total", "queue" => "turnover").increment(1);
             turned.everyone = true;
@@ -54,13 +56,21 @@ impl Turnover {
         self.news.notify_one();
     }
 
+    /// As [`Turnover::note_everyone`]; Redis, too.
+    pub fn note_forgotten(&self) {
+        self.turned.lock().forgotten = true;
+        self.note_everyone();
+    }
+
     /// Puts back what could not be looked at; what came later counts.
     pub fn put_back(&self, earlier: Turned) {
         let later = self.take();
         for (user, since) in earlier.users.into_iter().chain(later.users) {
             self.note_since(user, since);
         }
-        if earlier.everyone || later.everyone {
+        if earlier.forgotten || later.forgotten {
+            self.note_forgotten();
+        } else if earlier.everyone || later.everyone {
             self.note_everyone();
         }
     }
@@ -90,8 +100,10 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         turnover.note(one);
         let since = turnover.turned.lock().users[&one];
+        // As if it came while something was put back.
+        turnover.note_since(one, earlier.users[&one]);
 
-        turnover.put_back(Turned { everyone: true, users: earlier.users.clone() });
+        turnover.put_back(Turned { everyone: true, users: earlier.users.clone(), forgotten: false });
 
         let all = turnover.take();
         assert_eq!((all.users[&one], all.users[&other]), (since, earlier.users[&other]));

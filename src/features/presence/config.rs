@@ -20,7 +20,7 @@ pub struct Config {
     pub sweep_interval_ms: u64,
     /// How often a node compares what its watchers were told with Postgres, while Redis is well.
     pub compare_interval_ms: u64,
-    /// How often it asks whether they may still watch.
+    /// How long it takes to ask of all of them whether they may still watch.
     pub recheck_interval_ms: u64,
     /// Changes that may wait to be told to watchers here.
     pub telling_queue_batches: usize,

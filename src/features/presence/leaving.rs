@@ -21,6 +21,13 @@ impl Leaving {
         self.queue.push_back((since, user));
     }
 
+    /// The user is about to leave; the grace of who is so already goes on.
+    pub fn go_on(&mut self, user: UserId, since: Instant) {
+        if !self.contains(user) {
+            self.begin(user, since);
+        }
+    }
+
     /// The user is back.
     pub fn end(&mut self, user: UserId) {
         self.since.remove(&user);
@@ -84,5 +91,14 @@ mod tests {
         leaving.let_pass(GRACE / 2);
         assert_eq!(leaving.take(GRACE), [(again, later - GRACE)]);
         assert_eq!(leaving.take(Duration::ZERO), []);
+    }
+
+    #[test]
+    fn a_grace_that_goes_on_does_not_begin_anew() {
+        let (mut leaving, user, start) = (Leaving::default(), UserId::generate(), Instant::now());
+        leaving.go_on(user, start);
+        leaving.go_on(user, start + GRACE / 2);
+        leaving.let_pass(GRACE);
+        assert_eq!(leaving.take(GRACE), [(user, start - GRACE)]);
     }
 }

@@ -22,7 +22,7 @@ use crate::shutdown::Shutdown;
 const USERS_PER_LOOK: i64 = 500;
 /// Again after this, while nothing is certain or the node that looks dies.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// So late are users looked at for whom another node answers.
+/// So much later than it does so anyway are users looked at for whom another node answers.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Beyond the grace, until this node has looked at all that it wrote down.
 const LATEST: Duration = Duration::from_secs(10);
@@ -112,8 +112,9 @@ pub async fn sweep(shared: &Shared) -> Result<(), LookError> {
 pub async fn look(shared: &Shared) -> Result<(), LookError> {
     let Shared { parts, .. } = shared;
     loop {
+        let patience = parts.config.sweep_interval() + PATIENCE;
         let claim =
-            repository::claim(&parts.background, parts.node, RETRY_INTERVAL, PATIENCE, USERS_PER_LOOK);
+            repository::claim(&parts.background, parts.node, RETRY_INTERVAL, patience, USERS_PER_LOOK);
         let Some(claim) = within_deadline(claim).await? else { return Ok(()) };
         shared.lookout.expect_within(RETRY_INTERVAL);
         look_at(shared, claim).await?;
@@ -128,18 +129,24 @@ async fn look_at(shared: &Shared, Claim { users, look_at }: Claim) -> Result<(),
     shared.vouch_again(&here);
 
     let found = parts.marks.find(parts.node, &elsewhere).await?;
-    let (mut absent, mut held, mut void) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut came, mut absent, mut held, mut void) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for Found { user, devices, is_certain } in found {
-        // Said to be here, and are not: Redis was away when they were closed.
         let (ours, others): (Vec<Device>, Vec<Device>) =
             devices.into_iter().partition(|device| device.node == parts.node);
-        void.extend(ours.iter().map(|it| Entry { user, connection: it.connection, node: it.node }));
+        // Said to be here, and are not: Redis was away when they were closed. Whoever came while Redis was asked, is.
+        let is_void = |device: &&Device| !parts.registry.contains(user, device.connection);
+        let entry = |device: &Device| Entry { user, connection: device.connection, node: device.node };
+        void.extend(ours.iter().filter(is_void).map(entry));
         match (others.first(), is_certain) {
+            _ if !parts.registry.connections_of(user).is_empty() => came.push(user),
             (Some(device), _) => held.push((user, device.node)),
-            (None, true) => absent.push(user),
-            (None, false) => count("later", 1),
+            // Whom this node remembers, it saw leave a moment ago, or is about to: the grace has yet to begin.
+            (None, true) if !shared.vouched.lock().contains_key(&user) => absent.push(user),
+            (None, _) => count("later", 1),
         }
     }
+    count("here", came.len());
+    shared.vouch_again(&came);
     parts.presence.leave(&void).await?;
     hand_over(shared, &held, look_at).await?;
     if !absent.is_empty() {

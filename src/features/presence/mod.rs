@@ -6,7 +6,7 @@
 //! who left is still connected anywhere, also when a node was lost; [`watching`] tells those who watch, and finds what was lost on
 //! the way. What connections say of themselves is in [`sayings`]. A user who neither comes nor goes costs nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -29,6 +29,7 @@ mod config;
 mod frames;
 mod leaving;
 mod looking;
+mod noting;
 mod planning;
 mod repository;
 mod routes;
@@ -45,6 +46,7 @@ pub use frames::{PresenceFrame, described as frames};
 pub use routes::{openapi, routes};
 
 use looking::Lookout;
+use planning::Known;
 use repository::Gone;
 use sayings::Sayings;
 use vouching::Vouching;
@@ -84,15 +86,15 @@ struct Shared {
     sayings: Sayings,
     watching: Arc<Watching>,
     lookout: Lookout,
-    /// Users of whom Postgres may know something else than this node wrote.
-    doubted: Mutex<HashSet<UserId>>,
+    /// What Postgres knows of this node's users, until it is written that they left.
+    vouched: Mutex<HashMap<UserId, Known>>,
 }
 
 impl Shared {
     fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Heard>) {
         let (watching, heard) = Watching::new(&parts);
-        let (sayings, lookout, doubted) = (Sayings::default(), Lookout::default(), Mutex::default());
-        (Arc::new(Self { parts, sayings, watching: Arc::new(watching), lookout, doubted }), heard)
+        let (sayings, lookout, vouched) = (Sayings::default(), Lookout::default(), Mutex::default());
+        (Arc::new(Self { parts, sayings, watching: Arc::new(watching), lookout, vouched }), heard)
     }
 
     /// Tells of transitions, here and on the other nodes. What is lost is found by comparison.
@@ -107,12 +109,15 @@ impl Shared {
         }
     }
 
-    /// Those who left this node, with whether they are known to be elsewhere.
+    /// Those who left this node, with whether somebody is known to look at one of their devices elsewhere: if all are away, it
+    /// is to be looked how they stand.
     async fn with_whether_elsewhere(&self, left: &[(UserId, Instant)]) -> Vec<Gone> {
         let users: Vec<UserId> = left.iter().map(|(user, _)| *user).collect();
         // Without Redis it is found out later.
         let found = self.parts.marks.find(self.parts.node, &users).await.unwrap_or_default();
-        let is_there = |found: &&Found| found.devices.iter().any(|device| device.node != self.parts.node);
+        let node = self.parts.node;
+        let is_there =
+            |found: &&Found| found.devices.iter().any(|device| device.node != node && !device.mark.is_away);
         let elsewhere: HashSet<UserId> = found.iter().filter(is_there).map(|found| found.user).collect();
         let gone = |(user, since): &(UserId, Instant)| Gone {
             user: *user,
@@ -124,7 +129,7 @@ impl Shared {
 
     /// These users are connected here: lets Postgres know it.
     fn vouch_again(&self, users: &[UserId]) {
-        self.doubted.lock().extend(users);
+        self.vouched.lock().extend(users.iter().map(|user| (*user, Known::Unsure)));
         for user in users {
             self.parts.registry.turnover().note(*user);
         }

@@ -59,9 +59,12 @@ impl Sayings {
         let state = &mut *self.0.lock();
         let Some(marks) = state.marks.get_mut(&mailbox.user) else { return false };
         let had_said = marks.remove(&mailbox.connection).is_some();
-        // Otherwise whoever meets it removes it.
-        if had_said && state.pending.len() < ENDED_MAX {
-            state.pending.insert(mailbox.connection, (mailbox.user, Mark::default()));
+        if had_said {
+            state.pending.remove(&mailbox.connection);
+            // Otherwise whoever meets it removes it.
+            if state.pending.len() < ENDED_MAX {
+                state.pending.insert(mailbox.connection, (mailbox.user, Mark::default()));
+            }
         }
         state.tidy(mailbox.user);
         had_said
@@ -106,5 +109,26 @@ impl State {
         if marks.is_empty() {
             self.marks.remove(&user);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::mailbox::Bounds;
+    use crate::domain::ids::SessionId;
+
+    #[test]
+    fn what_connections_said_that_ended_is_not_written_however_many_they_are() {
+        let (sayings, user) = (Sayings::default(), UserId::generate());
+        for _ in 0..=ENDED_MAX {
+            let bounds = Bounds { frames_max: 1, bytes_max: 1 };
+            let mailbox = Arc::new(Mailbox::new(user, SessionId::generate(), None, bounds));
+            sayings.change(&mailbox, |mark| mark.is_away = true);
+            assert!(sayings.forget(&mailbox));
+        }
+        let marks = sayings.take(NodeId::generate()).marks;
+        assert_eq!(marks.len(), ENDED_MAX);
+        assert!(marks.iter().all(|(_, mark)| *mark == Mark::default()));
     }
 }

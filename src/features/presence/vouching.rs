@@ -38,8 +38,6 @@ struct Plan {
 
 pub struct Vouching {
     shared: Arc<Shared>,
-    /// What Postgres knows of this node's users.
-    vouched: HashMap<UserId, Known>,
     leaving: Leaving,
     /// What could not be done, for another time.
     undone: Turned,
@@ -47,7 +45,7 @@ pub struct Vouching {
 
 impl Vouching {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, vouched: HashMap::new(), leaving: Leaving::default(), undone: Turned::default() }
+        Self { shared, leaving: Leaving::default(), undone: Turned::default() }
     }
 
     /// Until the process stops, and then what is left.
@@ -77,17 +75,19 @@ impl Vouching {
         let shared = Arc::clone(&self.shared);
         let turned = shared.parts.registry.turnover().take();
         if turned.everyone {
-            self.vouched.values_mut().for_each(|known| *known = Known::Unsure);
-            shared.sayings.repeat();
+            shared.vouched.lock().values_mut().for_each(|known| *known = Known::Unsure);
             shared.watching.doubt();
         }
-        for user in std::mem::take(&mut *shared.doubted.lock()) {
-            self.vouched.insert(user, Known::Unsure);
+        if turned.forgotten {
+            shared.sayings.repeat();
         }
-        let spoken = self.write_marks().await;
+        // What was said is written first: whoever asks later, sees it.
+        let (spoken, unwritten) = shared.write_marks().await;
+        let now = Instant::now();
+        self.undone.users.extend(unwritten.into_iter().map(|user| (user, now)));
         let mut users = turned.users;
         for user in &spoken {
-            users.entry(*user).or_insert_with(Instant::now);
+            users.entry(*user).or_insert(now);
         }
         if turned.everyone {
             self.add_everyone(&mut users).await;
@@ -108,31 +108,15 @@ impl Vouching {
         is_done
     }
 
-    /// What was said is written first: whoever asks later, sees it. Returns who said something.
-    async fn write_marks(&mut self) -> HashSet<UserId> {
-        let parts = &self.shared.parts;
-        let News { marks, spoken } = self.shared.sayings.take(parts.node);
-        match parts.marks.set(&marks).await {
-            Ok(()) => spoken,
-            Err(error) => {
-                tracing::debug!(%error, "what devices say is written later");
-                let now = Instant::now();
-                self.undone.users.extend(marks.iter().map(|(entry, _)| (entry.user, now)));
-                self.shared.sayings.put_back(News { marks, spoken });
-                HashSet::new()
-            }
-        }
-    }
-
     /// Also those for whom this node answers, although it has forgotten that, or Postgres has.
     async fn add_everyone(&mut self, users: &mut HashMap<UserId, Instant>) {
         let (parts, now) = (&self.shared.parts, Instant::now());
         let here = parts.registry.all_users();
         match within_deadline(repository::strays(&parts.background, parts.node, &here)).await {
             Ok(strays) => {
-                for user in strays.into_iter().filter(|user| !self.leaving.contains(*user)) {
-                    self.vouched.entry(user).or_insert(Known::Unsure);
-                    users.entry(user).or_insert(now);
+                let mut vouched = self.shared.vouched.lock();
+                for user in strays {
+                    vouched.entry(user).or_insert(Known::Unsure);
                 }
             }
             Err(error) => {
@@ -140,7 +124,9 @@ impl Vouching {
                 self.undone.everyone = true;
             }
         }
-        for user in here {
+        let vouched = self.shared.vouched.lock();
+        let vouched = vouched.keys().copied().filter(|user| !self.leaving.contains(*user));
+        for user in here.into_iter().chain(vouched) {
             users.entry(user).or_insert(now);
         }
     }
@@ -148,10 +134,12 @@ impl Vouching {
     async fn plan(&mut self, users: HashMap<UserId, Instant>, spoken: &HashSet<UserId>) -> Plan {
         let (mut plan, mut left) = (Plan::default(), Vec::new());
         for (user, since) in users {
-            let (known, local) = (self.vouched.get(&user).copied(), Local::of(&self.shared, user));
+            let known = self.shared.vouched.lock().get(&user).copied();
+            let local = Local::of(&self.shared, user);
             let step = step(known, local, spoken.contains(&user));
             match step {
-                Step::Leave | Step::Fade => self.leaving.begin(user, since),
+                Step::Leave => self.leaving.begin(user, since),
+                Step::Fade => self.leaving.go_on(user, since),
                 Step::Nothing | Step::Write | Step::Ask => self.leaving.end(user),
             }
             match step {
@@ -161,18 +149,8 @@ impl Vouching {
                 Step::Nothing | Step::Fade => {}
             }
         }
-        self.linger(&left).await;
+        self.shared.linger(&left).await;
         plan
-    }
-
-    /// Lets the other nodes know that these users were here until now: nobody else takes them for gone before their grace
-    /// is over.
-    async fn linger(&self, left: &[(UserId, Instant)]) {
-        let (parts, grace) = (&self.shared.parts, self.shared.parts.config.grace());
-        let rest = left.iter().map(|(user, since)| (*user, grace.saturating_sub(since.elapsed())));
-        if let Err(error) = parts.marks.linger(parts.node, &rest.collect::<Vec<_>>()).await {
-            tracing::debug!(%error, "another node may take users for gone whose last connection was here");
-        }
     }
 
     /// Those whose grace is over.
@@ -208,7 +186,8 @@ impl Vouching {
             let (pool, node) = (&shared.parts.background, shared.parts.node);
             match within_deadline(repository::connected(pool, node, some)).await {
                 Ok(changed) => {
-                    self.vouched.extend(some.iter().map(|(user, _)| (*user, Known::As(local))));
+                    let known = some.iter().map(|(user, _)| (*user, Known::As(local)));
+                    shared.vouched.lock().extend(known);
                     if local == Local::Away {
                         self.look_again(&changed);
                     }
@@ -217,7 +196,8 @@ impl Vouching {
                 Err(error) => {
                     tracing::warn!(%error, "cannot write who is connected; will try again");
                     // It may have been written all the same.
-                    self.vouched.extend(some.iter().map(|(user, _)| (*user, Known::Unsure)));
+                    let known = some.iter().map(|(user, _)| (*user, Known::Unsure));
+                    shared.vouched.lock().extend(known);
                     self.put_off(some.iter().map(|(user, _)| *user), spoken);
                 }
             }
@@ -240,9 +220,12 @@ impl Vouching {
             let gone = shared.with_whether_elsewhere(some).await;
             match within_deadline(repository::left(&parts.background, parts.node, &gone, grace)).await {
                 Ok(()) => {
+                    // Before anybody looks: who is remembered is not taken for gone.
+                    let mut vouched = shared.vouched.lock();
                     for Gone { user, .. } in &gone {
-                        self.vouched.remove(user);
+                        vouched.remove(user);
                     }
+                    drop(vouched);
                     shared.lookout.expect_within(Duration::ZERO);
                 }
                 Err(error) => {

@@ -8,7 +8,7 @@ use crate::domain::ids::{NodeId, UserId};
 use crate::ports::redis::{BELIEF, RedisFailure, RedisLink};
 
 /// More entries than this take a connection of their own: they would hold up the events behind them.
-const HANDFUL: usize = 8;
+pub(super) const HANDFUL: usize = 8;
 
 pub struct RedisPresence {
     link: RedisLink,

@@ -33,7 +33,7 @@ pub async fn connected(
 pub struct Gone {
     pub user: UserId,
     pub ago: Duration,
-    /// Whether the user is known to be connected to another node.
+    /// Whether the user is known to look at a device that is connected to another node.
     pub is_elsewhere: bool,
 }
 
@@ -59,7 +59,7 @@ pub async fn left(
          UPDATE user_presence AS p SET
              node = $4,
              last_seen = greatest(p.last_seen, gone.at),
-             look_at = gone.at + make_interval(secs => $5)
+             look_at = greatest(p.look_at, gone.at + make_interval(secs => $5))
          FROM gone WHERE p.user_id = gone.user_id",
         &ids,
         &ages,
@@ -191,8 +191,9 @@ pub async fn strays(
     here: &[UserId],
 ) -> Result<Vec<UserId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT user_id AS "user_id: UserId" FROM user_presence
-           WHERE node = $1 AND look_at IS NULL AND status <> 'offline' AND NOT user_id = ANY ($2::uuid[])"#,
+        r#"SELECT user_id AS "user_id!: UserId" FROM user_presence
+           WHERE node = $1 AND look_at IS NULL AND status <> 'offline'
+           EXCEPT SELECT * FROM unnest($2::uuid[])"#,
         node.0,
         &ids(here),
     )

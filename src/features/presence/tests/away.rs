@@ -55,12 +55,17 @@ async fn two_devices_that_go_away_at_once_leave_their_user_away() {
 
 #[tokio::test]
 async fn who_closes_the_device_that_somebody_looked_at_is_away_after_the_grace() {
-    for same_node in [true, false] {
+    // The node to which the user came first, answers.
+    for (same_node, laptop_first) in [(true, true), (false, true), (false, false)] {
         let (world, [one, other]) = World::nodes().await;
         let user = world.user().await;
         let phone_at = if same_node { &one } else { &other };
-        let (laptop, phone) = (one.open(user).await, phone_at.open(user).await);
+        let (first, second) = if laptop_first { (&one, phone_at) } else { (phone_at, &one) };
+        let earlier = first.open(user).await;
         settle(&[&one, &other]).await;
+        let later = second.open(user).await;
+        settle(&[&one, &other]).await;
+        let (laptop, phone) = if laptop_first { (earlier, later) } else { (later, earlier) };
         says(phone_at, &phone, AWAY).await;
         settle(&[&one, &other]).await;
         one.close(&laptop).await;
@@ -93,6 +98,29 @@ async fn what_was_said_while_redis_was_away_is_said_later() {
 }
 
 #[tokio::test]
+async fn what_many_devices_say_is_written_in_batches_and_once() {
+    let (world, [node]) = World::nodes().await;
+    let user = world.user().await;
+    for _ in 0..1_200 {
+        says(&node, &node.open(user).await, AWAY).await;
+    }
+    world.set_mood(Mood::Tired(1));
+    assert!(!node.flush().await);
+    assert_eq!(*world.marks.batches.lock(), [500]);
+    world.set_mood(Mood::Well);
+    assert!(node.flush().await);
+    assert_eq!(*world.marks.batches.lock(), [500, 500, 200]);
+
+    let turnover = node.shared.parts.registry.turnover();
+    turnover.note_everyone();
+    assert!(node.flush().await);
+    assert_eq!(world.marks.batches.lock().len(), 3, "Redis has forgotten nothing");
+    turnover.note_forgotten();
+    assert!(node.flush().await);
+    assert_eq!(world.marks.batches.lock().iter().sum::<usize>(), 2_400);
+}
+
+#[tokio::test]
 async fn any_node_knows_what_devices_show() {
     let (world, [one, other]) = World::nodes().await;
     let [ann, ben] = world.two().await;
@@ -120,7 +148,7 @@ async fn any_node_knows_what_devices_show() {
     world.marks.set(&nothing).await.unwrap();
     assert!(shows(&one).await.iter().all(|device| *device == Device { is_away: false, viewing: None }));
     for node in [&one, &other] {
-        node.shared.parts.registry.turnover().note_everyone();
+        node.shared.parts.registry.turnover().note_forgotten();
         node.flush().await;
     }
     assert_eq!(shows(&one).await[1], laptop_says);

@@ -33,6 +33,7 @@ use crate::shutdown::Shutdown;
 
 mod away;
 mod documented;
+mod looking_closely;
 mod ports;
 mod storm;
 mod transitions;
@@ -78,7 +79,13 @@ impl World {
             config: toml::from_str::<Defaults>(DEFAULT_TOML).unwrap().presence,
             bus: Arc::default(),
             presence,
-            marks: Arc::new(Moody { marks, asked: AtomicUsize::new(0), mood: Arc::clone(&mood) }),
+            marks: Arc::new(Moody {
+                marks,
+                asked: AtomicUsize::new(0),
+                mood: Arc::clone(&mood),
+                batches: Mutex::default(),
+                meanwhile: Mutex::default(),
+            }),
             mood,
             loses: Arc::default(),
             said: Arc::default(),

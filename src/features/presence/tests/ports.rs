@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
@@ -39,6 +40,8 @@ impl DeviceTokens for NoDevices {
 pub enum Mood {
     Well,
     Away,
+    /// After so many more batches of marks it takes none.
+    Tired(usize),
     /// It lost its memory a moment ago.
     Doubtful,
 }
@@ -48,6 +51,10 @@ pub struct Moody {
     /// How many users were asked for.
     pub asked: AtomicUsize,
     pub mood: Arc<Mutex<Mood>>,
+    /// How many marks were in each batch that was taken.
+    pub batches: Mutex<Vec<usize>>,
+    /// What happens between the next question and its answer.
+    pub meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 fn away<T>() -> Result<T, PresenceError> {
@@ -57,7 +64,15 @@ fn away<T>() -> Result<T, PresenceError> {
 #[async_trait]
 impl Marks for Moody {
     async fn set(&self, marks: &[(Entry, Mark)]) -> Result<(), PresenceError> {
-        if *self.mood.lock() == Mood::Away { away() } else { self.marks.set(marks).await }
+        match &mut *self.mood.lock() {
+            Mood::Away | Mood::Tired(0) => return away(),
+            Mood::Tired(left) => *left -= 1,
+            Mood::Well | Mood::Doubtful => {}
+        }
+        if !marks.is_empty() {
+            self.batches.lock().push(marks.len());
+        }
+        self.marks.set(marks).await
     }
 
     async fn linger(&self, node: NodeId, users: &[(UserId, Duration)]) -> Result<(), PresenceError> {
@@ -67,8 +82,12 @@ impl Marks for Moody {
     async fn find(&self, asker: NodeId, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
         let mood = *self.mood.lock();
         self.asked.fetch_add(users.len(), Ordering::SeqCst);
+        let meanwhile = self.meanwhile.lock().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
         match mood {
-            Mood::Well => self.marks.find(asker, users).await,
+            Mood::Well | Mood::Tired(_) => self.marks.find(asker, users).await,
             Mood::Away => away(),
             Mood::Doubtful => {
                 let nothing = |user: &UserId| Found { user: *user, devices: Vec::new(), is_certain: false };

@@ -164,7 +164,7 @@ async fn a_node_that_dies_while_it_looks_is_followed_by_another() {
     world.kill(dies).await;
     lives.look().await;
     assert_eq!(world.standing(user).await.0, "online", "it may only be slow");
-    world.pass(3.0).await;
+    world.pass(8.0).await;
     lives.look().await;
     assert_eq!(world.said_of(user), ["online", "offline"]);
 }

@@ -10,9 +10,12 @@ use crate::delivery::mailbox::{Mailbox, Notice, NoticeKind};
 use crate::domain::ids::{ConnectionId, UserId};
 use crate::domain::standing::{Availability, Standing};
 
+/// A connection that watches a user.
+pub type Seat = (UserId, ConnectionId);
+
 #[derive(Default)]
 pub struct Book {
-    watched: HashMap<UserId, Watched>,
+    watched: BTreeMap<UserId, Watched>,
     lists: HashMap<ConnectionId, HashSet<UserId>>,
     /// Users of whom somebody was not told for lack of room.
     lagging: HashSet<UserId>,
@@ -179,13 +182,19 @@ impl Book {
         known.collect()
     }
 
-    /// Who watches whom, each pair once.
-    pub fn pairs(&self) -> HashSet<(UserId, UserId)> {
+    /// So many seats behind this one, and in each of them who watches whom.
+    pub fn seats(&self, after: Option<Seat>, max: usize) -> Vec<(Seat, UserId)> {
+        let from = after.map_or(Bound::Unbounded, |(user, _)| Bound::Included(user));
         let of = |(user, watched): (&UserId, &Watched)| {
-            let user = *user;
-            watched.watchers.values().map(move |watcher| (watcher.mailbox.user, user)).collect::<Vec<_>>()
+            let behind = after.filter(|(last, _)| last == user);
+            let behind = behind.map_or(Bound::Unbounded, |(_, connection)| Bound::Excluded(connection));
+            let watchers = watched.watchers.range((behind, Bound::Unbounded)).take(max);
+            let seat = |(connection, watcher): (&ConnectionId, &Watcher)| {
+                ((*user, *connection), watcher.mailbox.user)
+            };
+            watchers.map(seat).collect::<Vec<_>>()
         };
-        self.watched.iter().flat_map(of).collect()
+        self.watched.range((from, Bound::Unbounded)).flat_map(of).take(max).collect()
     }
 
     #[cfg(test)]

@@ -3,12 +3,13 @@
 //! Seldom while the broker is well, and every second while it is not: watchers go on without it. That two people share nothing
 //! any more is found here, too: nobody has to say so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::book::Seat;
 use super::{Heard, Watching};
 use crate::db::within_deadline;
 use crate::delivery::reconcile::BrokerHealth;
@@ -18,10 +19,15 @@ use crate::shutdown::Shutdown;
 /// While the broker is away, or the last comparison failed; and so soon who had no room is told again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const USERS_PER_STATEMENT: usize = 1_000;
+/// Asked at once whether they may watch; comparison goes on between.
+const SEATS_PER_STATEMENT: usize = 1_000;
+const STATEMENTS_AT_ONCE: usize = 5;
 
 /// Compares until the process stops.
 pub async fn run(watching: Arc<Watching>, config: Config, health: Arc<BrokerHealth>, shutdown: Shutdown) {
-    let (mut compared_at, mut rechecked_at) = (Instant::now(), Instant::now());
+    let (mut compared_at, mut rechecked_at, mut rechecked) = (Instant::now(), Instant::now(), None);
+    // All of them in one interval, a part of them each time.
+    let parts = usize::try_from(config.recheck_interval().as_secs()).unwrap_or(usize::MAX).max(1);
     while !shutdown.is_stopping() {
         // Cancel-safe: a lost notification is repeated by the timer.
         let woken = timeout(RETRY_INTERVAL, watching.doubted.notified());
@@ -34,10 +40,10 @@ pub async fn run(watching: Arc<Watching>, config: Config, health: Arc<BrokerHeal
                 Err(error) => tracing::warn!(%error, "cannot compare presence; will try again"),
             }
         }
-        if rechecked_at.elapsed() >= config.recheck_interval() {
-            match watching.recheck().await {
-                Ok(()) => rechecked_at = Instant::now(),
-                Err(error) => tracing::warn!(%error, "cannot ask who may watch; will try again"),
+        if rechecked_at.elapsed() >= RETRY_INTERVAL {
+            rechecked_at = Instant::now();
+            if let Err(error) = watching.recheck(&mut rechecked, parts).await {
+                tracing::warn!(%error, "cannot ask who may watch; will try again");
             }
         }
     }
@@ -70,11 +76,15 @@ impl Watching {
         Ok(())
     }
 
-    /// Ends what may not be watched any more.
-    pub async fn recheck(&self) -> Result<(), sqlx::Error> {
-        let pairs: Vec<_> = self.book.lock().pairs().into_iter().collect();
-        for some in pairs.chunks(USERS_PER_STATEMENT) {
-            let hidden = within_deadline(repository::hidden(&self.pool, some)).await?;
+    /// Ends what may not be watched any more, in one of so many parts: those behind `last`, which moves on with what is done.
+    pub async fn recheck(&self, last: &mut Option<Seat>, parts: usize) -> Result<(), sqlx::Error> {
+        let part = self.sizes().1.div_ceil(parts).min(SEATS_PER_STATEMENT * STATEMENTS_AT_ONCE);
+        let mut seen = 0;
+        while seen < part {
+            let seats = self.book.lock().seats(*last, SEATS_PER_STATEMENT.min(part - seen));
+            let pairs: HashSet<_> = seats.iter().map(|((user, _), viewer)| (*viewer, *user)).collect();
+            let pairs: Vec<_> = pairs.into_iter().collect();
+            let hidden = within_deadline(repository::hidden(&self.background, &pairs)).await?;
             metrics::counter!("fanlight_presence_hidden_total").increment(hidden.len() as u64);
             let mut book = self.book.lock();
             for (viewer, user) in hidden {
@@ -82,6 +92,12 @@ impl Watching {
             }
             drop(book);
             self.measure();
+            seen += seats.len();
+            // Behind the last one it begins anew, the next time.
+            *last = seats.last().map(|(seat, _)| *seat);
+            if last.is_none() {
+                break;
+            }
         }
         Ok(())
     }

@@ -51,6 +51,7 @@ pub enum Heard {
 
 pub struct Watching {
     pool: PgPool,
+    background: PgPool,
     watch_max: usize,
     book: Mutex<Book>,
     heard: mpsc::Sender<Heard>,
@@ -64,6 +65,7 @@ impl Watching {
         let (heard, queue) = mpsc::channel(parts.config.telling_queue_batches);
         let watching = Self {
             pool: parts.pool.clone(),
+            background: parts.background.clone(),
             watch_max: parts.config.watch_max,
             book: Mutex::default(),
             heard,

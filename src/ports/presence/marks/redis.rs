@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::Script;
+use redis::{Pipeline, Script};
 
 use super::{Device, Found, Mark, Marks, Silent};
 use crate::domain::ids::{NodeId, UserId};
+use crate::ports::presence::redis::HANDFUL;
 use crate::ports::presence::{Entry, PresenceError};
 use crate::ports::redis::{BELIEF, RedisLink};
 
@@ -25,6 +26,17 @@ impl RedisMarks {
     pub fn new(link: RedisLink) -> Self {
         let script = |own: &str| Script::new(&[BELIEF, own].concat());
         Self { link, find: script(include_str!("find.lua")), silent: script(include_str!("silent.lua")) }
+    }
+
+    async fn send(&self, name: &'static str, pipeline: &Pipeline) -> Result<(), PresenceError> {
+        if pipeline.len() > HANDFUL {
+            let send = async |mut redis| pipeline.query_async::<()>(&mut redis).await;
+            self.link.run_aside(name, send).await?;
+        } else {
+            let send = async |mut redis| pipeline.query_async::<()>(&mut redis).await;
+            self.link.run(name, send).await?;
+        }
+        Ok(())
     }
 }
 
@@ -56,9 +68,7 @@ impl Marks for RedisMarks {
                 pipeline.hset(key, field, encode(*mark)).ignore();
             }
         }
-        let pipeline = &pipeline;
-        self.link.run("marks_set", async |mut redis| pipeline.query_async::<()>(&mut redis).await).await?;
-        Ok(())
+        self.send("marks_set", &pipeline).await
     }
 
     async fn linger(&self, node: NodeId, users: &[(UserId, Duration)]) -> Result<(), PresenceError> {
@@ -70,9 +80,7 @@ impl Marks for RedisMarks {
             let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
             pipeline.pset_ex(self.link.key("left", user), node.to_string(), ms).ignore();
         }
-        let pipeline = &pipeline;
-        self.link.run("marks_linger", async |mut redis| pipeline.query_async::<()>(&mut redis).await).await?;
-        Ok(())
+        self.send("marks_linger", &pipeline).await
     }
 
     async fn find(&self, asker: NodeId, users: &[UserId]) -> Result<Vec<Found>, PresenceError> {
