@@ -44,7 +44,7 @@ pub struct Service {
     blobs: Option<Blobs>,
     places: Places,
     sending: Arc<Semaphore>,
-    working: Shutdown,
+    pub(super) working: Shutdown,
     pub(super) config: Config,
 }
 
@@ -133,17 +133,19 @@ impl Service {
             is_exact: offer.bytes.is_some(),
         };
         let mut writing = blobs.begin(id.0);
-        let pouring = receiving::pour(body, &mut writing, &expected);
-        let received = match timeout(self.config.transfer_timeout(), pouring).await {
-            Ok(received) => received,
-            Err(_) => Err(UploadsError::TooSlow),
+        let pouring = timeout(self.config.transfer_timeout(), receiving::pour(body, &mut writing, &expected));
+        let received = match self.working.unless_stopped(pouring).await {
+            Some(Ok(received)) => received,
+            Some(Err(_)) => Err(UploadsError::TooSlow),
+            // Another node will take it.
+            None => Err(UploadsError::Unavailable),
         };
         let result = match received {
             Ok(received) => {
                 let expires_at = self.clock.now() + self.config.unattached_ttl();
                 let arrived =
                     within_deadline(repository::arrived(&self.pool, id, &received, expires_at)).await;
-                arrived.map_err(UploadsError::from).and_then(|upload| upload.ok_or(UploadsError::Unavailable))
+                arrived.map_err(UploadsError::from).and_then(|upload| upload.ok_or(UploadsError::GivenUp))
             }
             Err(error) => {
                 if let Err(error) = writing.give_up().await {
@@ -162,10 +164,11 @@ impl Service {
     /// is left to the sweep, and so is what cannot be done now.
     async fn discard(&self, blobs: &Blobs, id: UploadId, error: &UploadsError) {
         let now = self.clock.now();
-        let over_at = if error.is_clients() { now } else { now + SETTLING };
+        let over_at = if error.is_settled() { now } else { now + SETTLING };
         let ended = within_deadline(repository::end(&self.pool, id, over_at)).await;
-        // Ended first: a row that can still be attached must not lead to nothing.
-        let is_gone = ended.is_ok() && error.is_clients() && blobs.remove(id.0).await.is_ok();
+        // Ended first: a row that can still be attached must not lead to nothing. Without a row, no sweep will come.
+        let is_ours = ended.is_ok_and(|is_there| error.is_settled() || !is_there);
+        let is_gone = is_ours && blobs.remove(id.0).await.is_ok();
         if !is_gone || within_deadline(repository::forget(&self.pool, &[id.0])).await.is_err() {
             tracing::warn!(%error, upload.id = %id, "a file that has not arrived is left to the sweep");
         }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::StatusCode;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{PNG, fetch, offer, path, rows, upload};
 use crate::domain::clock::Clock as _;
@@ -175,6 +176,50 @@ async fn a_store_that_is_away_is_said_so_and_leaves_nothing() {
     world.clock.advance(Duration::from_mins(1));
     world.uploads.sweep_batch().await.unwrap();
     assert_eq!((rows(&world).await, files(&store)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_file_that_arrives_after_its_row_was_swept_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::with_store(Some(in_directory(directory.path())), |_| ()).await;
+    let ann = world.user(None).await;
+    let go_on = CancellationToken::new();
+    let end = go_on.clone().cancelled_owned().map(|()| Ok(Bytes::new()));
+    let whole = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(PNG))]).chain(stream::once(end));
+    let request = offer(&world, ann, "a.png", "image/png").body(Body::from_stream(whole)).unwrap();
+    let sweep = async {
+        while rows(&world).await == 0 {}
+        world.clock.advance(Duration::from_hours(1));
+        world.uploads.sweep_batch().await.unwrap();
+        assert_eq!(rows(&world).await, 0);
+        go_on.cancel();
+    };
+
+    let (answer, ()) = tokio::join!(world.send(request), sweep);
+
+    assert_eq!((answer.status.as_u16(), answer.error()), (503, "unavailable"));
+    assert_eq!(files(directory.path()), 0);
+}
+
+#[tokio::test]
+async fn a_node_that_stops_gives_up_what_it_receives() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::with_store(Some(in_directory(directory.path())), |_| ()).await;
+    let ann = world.user(None).await;
+    let part = Bytes::from([PNG, &vec![0; 6 * 1024 * 1024]].concat());
+    let endless = stream::iter([Ok::<_, std::io::Error>(part)]).chain(stream::pending());
+    let request = offer(&world, ann, "a.png", "image/png").body(Body::from_stream(endless)).unwrap();
+    let stop = async {
+        while files(directory.path()) == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.uploads.working.stop();
+    };
+
+    let (answer, ()) = tokio::join!(world.send(request), stop);
+
+    assert_eq!((answer.status.as_u16(), answer.error()), (503, "unavailable"));
+    assert_eq!(files(directory.path()), 0);
 }
 
 #[tokio::test]
