@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::db::{PgPool, within_deadline};
@@ -42,8 +42,8 @@ pub struct Service {
     pub(super) clock: SharedClock,
     throttle: Arc<dyn Throttle>,
     blobs: Option<Blobs>,
-    places: Places,
-    sending: Arc<Semaphore>,
+    receiving: Places,
+    sending: Places,
     pub(super) working: Shutdown,
     pub(super) config: Config,
 }
@@ -52,9 +52,11 @@ impl Service {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
         let Settings { pool, clock, throttle, blobs, working, config } = settings;
-        let places = Places::new(config.receiving_max, config.receiving_per_user_max);
-        let sending = Arc::new(Semaphore::new(config.sending_max));
-        Arc::new(Self { pool, clock, throttle, blobs, places, sending, working, config })
+        let receiving = metrics::gauge!("fanlight_uploads_receiving");
+        let receiving = Places::new(config.receiving_max, config.receiving_per_user_max, receiving);
+        let sending = metrics::gauge!("fanlight_uploads_sending");
+        let sending = Places::new(config.sending_max, config.sending_per_user_max, sending);
+        Arc::new(Self { pool, clock, throttle, blobs, receiving, sending, working, config })
     }
 
     pub(super) fn blobs(&self) -> Result<&Blobs, UploadsError> {
@@ -87,7 +89,7 @@ impl Service {
         }
         let verdict = self.throttle.hit(&format!("upload:{user}"), self.config.uploads()).await?;
         verdict.allowed("upload").map_err(|retry_after| UploadsError::TooMany { retry_after })?;
-        let place = self.places.take(user)?;
+        let place = self.receiving.take(user)?;
         let (id, now) = (UploadId::generate(), self.clock.now());
         let coming = Coming {
             id,
@@ -194,8 +196,13 @@ impl Service {
     }
 
     /// What these bytes of the file are, as fast as they are read, within the time that a file may take.
-    pub async fn read(&self, upload: &Upload, bytes: std::ops::Range<u64>) -> Result<Body, UploadsError> {
-        let sending = Arc::clone(&self.sending).try_acquire_owned().map_err(|_| UploadsError::Busy)?;
+    pub async fn read(
+        &self,
+        user: UserId,
+        upload: &Upload,
+        bytes: std::ops::Range<u64>,
+    ) -> Result<Body, UploadsError> {
+        let place = self.sending.take(user)?;
         let content = match self.blobs()?.read(upload.id.0, bytes).await {
             Err(BlobError::Missing) => {
                 // Deleted since it was found, unless the store has lost it.
@@ -206,7 +213,7 @@ impl Service {
         };
         let deadline = tokio::time::sleep(self.config.transfer_timeout());
         let counted = content.take_until(deadline).map(move |piece| {
-            let _until_the_end: &OwnedSemaphorePermit = &sending;
+            let _until_the_end: &Place = &place;
             piece.inspect(|piece| {
                 metrics::counter!("fanlight_download_bytes_total").increment(piece.len() as u64);
             })
