@@ -130,7 +130,10 @@ async fn what_is_missing_is_gone_only_where_the_store_is() {
         assert!(matches!(read(&blobs, key, 0..1).await, Err(BlobError::Unavailable(_))));
         let _there_already = std::fs::create_dir(&path);
     }
-    std::fs::remove_dir(&path).unwrap();
+    let mut astray = blobs.begin(Uuid::now_v7());
+    astray.write(b"b").await.unwrap();
+    assert!(matches!(astray.finish().await, Err(BlobError::Unavailable(_))));
+    std::fs::remove_dir_all(&path).unwrap();
     std::fs::rename(&away, &path).unwrap();
     assert_eq!(read(&blobs, key, 0..1).await.unwrap(), b"a");
 

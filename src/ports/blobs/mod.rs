@@ -72,6 +72,14 @@ enum Kind {
     Memory,
 }
 
+impl Kind {
+    /// A directory that is not mounted looks empty, and takes what is lost when it is mounted again.
+    async fn check(&self, operation: &'static str) -> Result<(), BlobError> {
+        let Self::Directory(directory) = self else { return Ok(()) };
+        timed(operation, directory::check(directory)).await
+    }
+}
+
 impl Blobs {
     /// Opens the store at this URL. Of a directory it is known afterwards that it can be written.
     ///
@@ -106,7 +114,7 @@ impl Blobs {
     /// A new blob, that nobody sees before it is finished.
     #[must_use]
     pub fn begin(&self, key: Uuid) -> Writing {
-        Writing::new(Arc::clone(&self.store), self.path(key))
+        Writing::new(Arc::clone(&self.store), self.kind.clone(), self.path(key))
     }
 
     /// These bytes of a blob.
@@ -118,7 +126,7 @@ impl Blobs {
         let path = self.path(key);
         let found = match timed("read", self.store.get_opts(&path, options)).await {
             Err(BlobError::Missing) => {
-                self.check("read").await?;
+                self.kind.check("read").await?;
                 return Err(BlobError::Missing);
             }
             found => found?,
@@ -137,17 +145,11 @@ impl Blobs {
             (Err(BlobError::Missing), Kind::S3) => {
                 return Err(BlobError::Unavailable("there is no such bucket".to_owned()));
             }
-            (Err(BlobError::Missing), _) => self.check("remove").await?,
+            (Err(BlobError::Missing), kind) => kind.check("remove").await?,
             (removed, _) => removed?,
         }
         let Kind::Directory(directory) = &self.kind else { return Ok(()) };
         timed("remove", directory::remove_unfinished(directory, &path)).await
-    }
-
-    /// What is not found is gone only if the store is there: a directory that is not mounted looks empty.
-    async fn check(&self, operation: &'static str) -> Result<(), BlobError> {
-        let Kind::Directory(directory) = &self.kind else { return Ok(()) };
-        timed(operation, directory::check(directory)).await
     }
 
     /// The end of an id is random: no folder takes them all.
