@@ -74,6 +74,8 @@ export class Outbox {
       this.#settle(message, null, { messageId, seq, createdAt });
       return;
     }
+    // Given up meanwhile: the next one may be under way.
+    if (this.#said !== message) return;
     const error = FanlightError.from(answer);
     if (!error.isPassing) {
       this.#settle(message, error);
@@ -81,6 +83,7 @@ export class Outbox {
     }
     const waitMs = (error.retryAfterMs ?? 0) + this.#parts.delayMs(this.#attempt);
     this.#attempt += 1;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#said = null;
       this.#sayNext();

@@ -87,6 +87,23 @@ test('a refused message is given back with the code, and one that may pass is sa
   assert.deepEqual(sends(socket), ['limited', 'limited', 'refused']);
 });
 
+test('an answer that comes after its message was given up does not disturb the next', async (t) => {
+  const { server, client } = start(t, { sendTimeoutMs: 50, backoff: { firstMs: 1, maxMs: 1 } });
+  const room = client.join(ROOM);
+  const late = room.send('late');
+  const socket = await server.next();
+  socket.welcome();
+  await socket.asked('SEND');
+  await assert.rejects(late, { code: 'timeout' });
+  const next = room.send('next');
+  await socket.until(({ sent }) => sent.some(({ content }) => content === 'next'));
+  await socket.refuse('SEND', 'unavailable');
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(sends(socket), ['late', 'next'], 'it is under way, and not said again');
+  await socket.ok('SEND', { messageId: 'm2', seq: 2 });
+  assert.equal((await next).seq, 2);
+});
+
 test('what waits is bounded in number and time, and ends with the client', async (t) => {
   const { server, client } = start(t, { sendQueueMax: 2, sendTimeoutMs: 20 });
   const room = client.join(ROOM);

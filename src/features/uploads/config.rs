@@ -31,6 +31,8 @@ pub struct Config {
     pub receiving_per_user_max: usize,
     /// Files that one node sends at once.
     pub sending_max: usize,
+    /// Of these, to one person.
+    pub sending_per_user_max: usize,
     /// How long one file may take, either way.
     pub transfer_timeout_ms: u64,
     /// How long a file waits to be attached.
@@ -51,6 +53,7 @@ impl Config {
             ("receiving_max", self.receiving_max as u64),
             ("receiving_per_user_max", self.receiving_per_user_max as u64),
             ("sending_max", self.sending_max as u64),
+            ("sending_per_user_max", self.sending_per_user_max as u64),
             ("transfer_timeout_ms", self.transfer_timeout_ms),
             ("unattached_ttl_seconds", self.unattached_ttl_seconds),
             ("sweep_poll_seconds", self.sweep_poll_seconds),

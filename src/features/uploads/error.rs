@@ -35,6 +35,9 @@ pub enum UploadsError {
     TooSlow,
     #[error("the caller's files take all the room there is for them")]
     QuotaExceeded,
+    /// The sweep has taken it, or its account was deleted while it came.
+    #[error("the file was given up while it came")]
+    GivenUp,
     /// The caller's account was deleted.
     #[error("there is no such account any more")]
     NoAccount,
@@ -53,9 +56,9 @@ pub enum UploadsError {
 }
 
 impl UploadsError {
-    /// Whether it is what came that was wrong, and nothing was being done with it when that was seen.
-    pub fn is_clients(&self) -> bool {
-        matches!(self, Self::TypeMismatch | Self::Empty | Self::TooLarge | Self::CutOff)
+    /// Whether the store was doing nothing with the file any more when that was seen.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::TypeMismatch | Self::Empty | Self::TooLarge | Self::CutOff | Self::GivenUp)
     }
 
     /// For the metric: how the receiving of a file ended.
@@ -70,7 +73,7 @@ impl UploadsError {
             Self::BadName(_) | Self::NotFound | Self::Forbidden | Self::NoAccount | Self::Attached => {
                 "refused"
             }
-            Self::Disabled | Self::Unavailable | Self::Database(_) => "unavailable",
+            Self::Disabled | Self::GivenUp | Self::Unavailable | Self::Database(_) => "unavailable",
         }
     }
 }
@@ -116,7 +119,7 @@ impl From<UploadsError> for Problem {
             UploadsError::Attached => ErrorCode::FileAttached.into(),
             UploadsError::TooMany { retry_after } => Self::rate_limited(retry_after),
             UploadsError::Busy => Self::overloaded(),
-            UploadsError::Unavailable => Self::unavailable(),
+            UploadsError::GivenUp | UploadsError::Unavailable => Self::unavailable(),
             UploadsError::Database(error) => error.into(),
         }
     }

@@ -32,7 +32,7 @@ pub enum Reserved {
     NoAccount,
 }
 
-/// Keeps room for a file, if the person may hold so much more.
+/// Keeps room for a file, if the person may hold so much more. What is over counts while it still takes room in the store.
 pub async fn reserve(pool: &PgPool, coming: &Coming<'_>, quota_bytes: i64) -> Result<Reserved, sqlx::Error> {
     let mut tx = pool.begin().await?;
     // Two of one person at once wait for each other, and the second sees what the first keeps.
@@ -44,7 +44,7 @@ pub async fn reserve(pool: &PgPool, coming: &Coming<'_>, quota_bytes: i64) -> Re
         "INSERT INTO uploads (id, user_id, name, content_type, bytes, created_at, expires_at)
          SELECT $1, $2, $3, $4, $5::bigint, $6, $7
          FROM (SELECT coalesce(sum(bytes), 0)::bigint AS bytes FROM uploads
-               WHERE user_id = $2 AND (message_id IS NOT NULL OR expires_at > $6)) AS held
+               WHERE user_id = $2) AS held
          WHERE held.bytes + $5 <= $8::bigint",
         coming.id.0,
         coming.user.0,
@@ -160,8 +160,13 @@ pub async fn doom(
     .await
 }
 
-/// Forgets files whose blobs are gone. Returns how many there were.
+/// Forgets files whose blobs are gone. Returns how many there were. Waits for nobody: the deletion of an account changes
+/// the same rows in an order of its own, and what it holds is left to the next sweep.
 pub async fn forget(db: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<u64, sqlx::Error> {
-    let forgotten = sqlx::query!("DELETE FROM uploads WHERE id = ANY($1) AND message_id IS NULL", ids);
+    let forgotten = sqlx::query!(
+        "DELETE FROM uploads WHERE id IN (
+             SELECT id FROM uploads WHERE id = ANY($1) AND message_id IS NULL FOR UPDATE SKIP LOCKED)",
+        ids,
+    );
     Ok(forgotten.execute(db).await?.rows_affected())
 }

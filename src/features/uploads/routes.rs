@@ -102,6 +102,7 @@ async fn receive(
         (status = 403, description = "forbidden: not a member", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found: also once its message was deleted", body = ProblemBody, content_type = "application/problem+json"),
         (status = 416, description = "range_not_satisfiable", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited: too many at once", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn show(
@@ -126,7 +127,7 @@ async fn show(
     let body = if method == Method::HEAD || bytes.is_empty() {
         Body::empty()
     } else {
-        service.read(&upload, bytes.clone()).await?
+        service.read(caller.user, &upload, bytes.clone()).await?
     };
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::db::{PgPool, within_deadline};
@@ -42,9 +42,9 @@ pub struct Service {
     pub(super) clock: SharedClock,
     throttle: Arc<dyn Throttle>,
     blobs: Option<Blobs>,
-    places: Places,
-    sending: Arc<Semaphore>,
-    working: Shutdown,
+    receiving: Places,
+    sending: Places,
+    pub(super) working: Shutdown,
     pub(super) config: Config,
 }
 
@@ -52,9 +52,11 @@ impl Service {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
         let Settings { pool, clock, throttle, blobs, working, config } = settings;
-        let places = Places::new(config.receiving_max, config.receiving_per_user_max);
-        let sending = Arc::new(Semaphore::new(config.sending_max));
-        Arc::new(Self { pool, clock, throttle, blobs, places, sending, working, config })
+        let receiving = metrics::gauge!("fanlight_uploads_receiving");
+        let receiving = Places::new(config.receiving_max, config.receiving_per_user_max, receiving);
+        let sending = metrics::gauge!("fanlight_uploads_sending");
+        let sending = Places::new(config.sending_max, config.sending_per_user_max, sending);
+        Arc::new(Self { pool, clock, throttle, blobs, receiving, sending, working, config })
     }
 
     pub(super) fn blobs(&self) -> Result<&Blobs, UploadsError> {
@@ -87,7 +89,7 @@ impl Service {
         }
         let verdict = self.throttle.hit(&format!("upload:{user}"), self.config.uploads()).await?;
         verdict.allowed("upload").map_err(|retry_after| UploadsError::TooMany { retry_after })?;
-        let place = self.places.take(user)?;
+        let place = self.receiving.take(user)?;
         let (id, now) = (UploadId::generate(), self.clock.now());
         let coming = Coming {
             id,
@@ -133,17 +135,19 @@ impl Service {
             is_exact: offer.bytes.is_some(),
         };
         let mut writing = blobs.begin(id.0);
-        let pouring = receiving::pour(body, &mut writing, &expected);
-        let received = match timeout(self.config.transfer_timeout(), pouring).await {
-            Ok(received) => received,
-            Err(_) => Err(UploadsError::TooSlow),
+        let pouring = timeout(self.config.transfer_timeout(), receiving::pour(body, &mut writing, &expected));
+        let received = match self.working.unless_stopped(pouring).await {
+            Some(Ok(received)) => received,
+            Some(Err(_)) => Err(UploadsError::TooSlow),
+            // Another node will take it.
+            None => Err(UploadsError::Unavailable),
         };
         let result = match received {
             Ok(received) => {
                 let expires_at = self.clock.now() + self.config.unattached_ttl();
                 let arrived =
                     within_deadline(repository::arrived(&self.pool, id, &received, expires_at)).await;
-                arrived.map_err(UploadsError::from).and_then(|upload| upload.ok_or(UploadsError::Unavailable))
+                arrived.map_err(UploadsError::from).and_then(|upload| upload.ok_or(UploadsError::GivenUp))
             }
             Err(error) => {
                 if let Err(error) = writing.give_up().await {
@@ -162,10 +166,11 @@ impl Service {
     /// is left to the sweep, and so is what cannot be done now.
     async fn discard(&self, blobs: &Blobs, id: UploadId, error: &UploadsError) {
         let now = self.clock.now();
-        let over_at = if error.is_clients() { now } else { now + SETTLING };
+        let over_at = if error.is_settled() { now } else { now + SETTLING };
         let ended = within_deadline(repository::end(&self.pool, id, over_at)).await;
-        // Ended first: a row that can still be attached must not lead to nothing.
-        let is_gone = ended.is_ok() && error.is_clients() && blobs.remove(id.0).await.is_ok();
+        // Ended first: a row that can still be attached must not lead to nothing. Without a row, no sweep will come.
+        let is_ours = ended.is_ok_and(|is_there| error.is_settled() || !is_there);
+        let is_gone = is_ours && blobs.remove(id.0).await.is_ok();
         if !is_gone || within_deadline(repository::forget(&self.pool, &[id.0])).await.is_err() {
             tracing::warn!(%error, upload.id = %id, "a file that has not arrived is left to the sweep");
         }
@@ -191,8 +196,13 @@ impl Service {
     }
 
     /// What these bytes of the file are, as fast as they are read, within the time that a file may take.
-    pub async fn read(&self, upload: &Upload, bytes: std::ops::Range<u64>) -> Result<Body, UploadsError> {
-        let sending = Arc::clone(&self.sending).try_acquire_owned().map_err(|_| UploadsError::Busy)?;
+    pub async fn read(
+        &self,
+        user: UserId,
+        upload: &Upload,
+        bytes: std::ops::Range<u64>,
+    ) -> Result<Body, UploadsError> {
+        let place = self.sending.take(user)?;
         let content = match self.blobs()?.read(upload.id.0, bytes).await {
             Err(BlobError::Missing) => {
                 // Deleted since it was found, unless the store has lost it.
@@ -203,7 +213,7 @@ impl Service {
         };
         let deadline = tokio::time::sleep(self.config.transfer_timeout());
         let counted = content.take_until(deadline).map(move |piece| {
-            let _until_the_end: &OwnedSemaphorePermit = &sending;
+            let _until_the_end: &Place = &place;
             piece.inspect(|piece| {
                 metrics::counter!("fanlight_download_bytes_total").increment(piece.len() as u64);
             })

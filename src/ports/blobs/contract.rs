@@ -4,7 +4,7 @@ use futures_util::TryStreamExt as _;
 use uuid::Uuid;
 
 use super::writing::PART_BYTES;
-use super::{BlobError, Blobs, Location, S3Config};
+use super::{BlobError, Blobs, Location, MARKER, S3Config};
 
 fn s3() -> S3Config {
     S3Config {
@@ -70,6 +70,7 @@ async fn memory_keeps_the_contract() {
 
 fn files(directory: &std::path::Path) -> usize {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let entries = entries.filter(|entry| entry.file_name() != MARKER);
     entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
 }
 
@@ -102,10 +103,57 @@ async fn a_directory_that_is_none_is_refused_at_the_start_and_later() {
 
     std::fs::create_dir(&path).unwrap();
     let blobs = Blobs::open(&url, &s3()).unwrap();
-    std::fs::remove_dir(&path).unwrap();
+    std::fs::remove_dir_all(&path).unwrap();
     std::fs::write(&path, b"not a directory").unwrap();
     let mut writing = blobs.begin(Uuid::now_v7());
     writing.write(b"a").await.unwrap();
     assert!(matches!(writing.finish().await, Err(BlobError::Unavailable(_))));
     assert!(matches!(Location::parse(&url), Ok(Location::Directory(_))));
+}
+
+#[tokio::test]
+async fn what_is_missing_is_gone_only_where_the_store_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, away) = (directory.path().join("uploads"), directory.path().join("away"));
+    std::fs::create_dir(&path).unwrap();
+    let url = format!("file://{}", path.display());
+    let blobs = Blobs::open(&url, &s3()).unwrap();
+    let key = Uuid::now_v7();
+    let mut writing = blobs.begin(key);
+    writing.write(b"a").await.unwrap();
+    writing.finish().await.unwrap();
+
+    // Not mounted: there is no directory, or an empty one.
+    std::fs::rename(&path, &away).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(blobs.remove(key).await, Err(BlobError::Unavailable(_))));
+        assert!(matches!(read(&blobs, key, 0..1).await, Err(BlobError::Unavailable(_))));
+        let _there_already = std::fs::create_dir(&path);
+    }
+    let mut astray = blobs.begin(Uuid::now_v7());
+    astray.write(b"b").await.unwrap();
+    assert!(matches!(astray.finish().await, Err(BlobError::Unavailable(_))));
+    std::fs::remove_dir_all(&path).unwrap();
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(read(&blobs, key, 0..1).await.unwrap(), b"a");
+
+    // Files that nobody can tell the origin of are not taken over.
+    Blobs::open(&url, &s3()).unwrap();
+    std::fs::remove_file(path.join(MARKER)).unwrap();
+    let refusal = Blobs::open(&url, &s3()).err().unwrap().to_string();
+    assert!(refusal.contains("is not empty, and has no .fanlight-store"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_gone_has_removed_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Some(format!("http://{}", listener.local_addr().unwrap()));
+    let keys =
+        S3Config { access_key_id: Some("id".into()), secret_access_key: Some("secret".into()), ..s3() };
+    let blobs = Blobs::open("s3://files", &S3Config { endpoint, ..keys }).unwrap();
+    let nothing = axum::Router::new().fallback(|| async { http::StatusCode::NOT_FOUND });
+    tokio::select! {
+        ended = axum::serve(listener, nothing).into_future() => panic!("{ended:?}"),
+        removed = blobs.remove(Uuid::now_v7()) => assert!(matches!(removed, Err(BlobError::Unavailable(_)))),
+    }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -22,9 +22,12 @@ use uuid::Uuid;
 mod config;
 #[cfg(test)]
 mod contract;
+mod directory;
 mod writing;
 
 pub use config::{Location, S3Config};
+#[cfg(test)]
+pub use directory::MARKER;
 pub use writing::Writing;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -57,8 +60,24 @@ pub type Content = BoxStream<'static, Result<Bytes, BlobError>>;
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    /// Where the store is a directory: the place to look for what a node that died left behind.
-    directory: Option<PathBuf>,
+    kind: Kind,
+}
+
+/// What is behind a store, where that makes a difference.
+#[derive(Clone)]
+enum Kind {
+    Directory(PathBuf),
+    S3,
+    #[cfg(test)]
+    Memory,
+}
+
+impl Kind {
+    /// A directory that is not mounted looks empty, and takes what is lost when it is mounted again.
+    async fn check(&self, operation: &'static str) -> Result<(), BlobError> {
+        let Self::Directory(directory) = self else { return Ok(()) };
+        timed(operation, directory::check(directory)).await
+    }
 }
 
 impl Blobs {
@@ -71,18 +90,17 @@ impl Blobs {
             Location::Directory(path) => Self::in_directory(path),
             Location::S3 { bucket, prefix } => {
                 let prefix = Path::parse(&prefix).context("the prefix is none that S3 takes")?;
-                Ok(Self { store: Arc::new(s3.open(&bucket)?), prefix, directory: None })
+                Ok(Self { store: Arc::new(s3.open(&bucket)?), prefix, kind: Kind::S3 })
             }
         }
     }
 
     fn in_directory(path: PathBuf) -> anyhow::Result<Self> {
         let shown = path.display().to_string();
-        ensure!(path.is_dir(), "{shown} is no directory; make it, on a disk that all nodes share");
-        try_to_write(&path).with_context(|| format!("{shown} cannot be written"))?;
+        directory::claim(&path)?;
         // What a row promises must be there after a power failure.
         let store = LocalFileSystem::new_with_prefix(&path).context(shown)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), prefix: Path::default(), directory: Some(path) })
+        Ok(Self { store: Arc::new(store), prefix: Path::default(), kind: Kind::Directory(path) })
     }
 
     /// In memory, for tests.
@@ -90,13 +108,13 @@ impl Blobs {
     #[must_use]
     pub fn in_memory() -> Self {
         let store = Arc::new(object_store::memory::InMemory::new());
-        Self { store, prefix: Path::default(), directory: None }
+        Self { store, prefix: Path::default(), kind: Kind::Memory }
     }
 
     /// A new blob, that nobody sees before it is finished.
     #[must_use]
     pub fn begin(&self, key: Uuid) -> Writing {
-        Writing::new(Arc::clone(&self.store), self.path(key))
+        Writing::new(Arc::clone(&self.store), self.kind.clone(), self.path(key))
     }
 
     /// These bytes of a blob.
@@ -106,7 +124,13 @@ impl Blobs {
     pub async fn read(&self, key: Uuid, bytes: Range<u64>) -> Result<Content, BlobError> {
         let options = GetOptions { range: Some(GetRange::Bounded(bytes)), ..GetOptions::default() };
         let path = self.path(key);
-        let found = timed("read", self.store.get_opts(&path, options)).await?;
+        let found = match timed("read", self.store.get_opts(&path, options)).await {
+            Err(BlobError::Missing) => {
+                self.kind.check("read").await?;
+                return Err(BlobError::Missing);
+            }
+            found => found?,
+        };
         Ok(found.into_stream().map(|piece| piece.map_err(BlobError::from)).boxed())
     }
 
@@ -116,18 +140,16 @@ impl Blobs {
     /// When the store does not answer.
     pub async fn remove(&self, key: Uuid) -> Result<(), BlobError> {
         let path = self.path(key);
-        match timed("remove", self.store.delete(&path)).await {
-            Ok(()) | Err(BlobError::Missing) => {}
-            Err(error) => return Err(error),
-        }
-        let Some(directory) = &self.directory else { return Ok(()) };
-        // As `object_store` calls what is not finished; its own readers never see it.
-        match tokio::fs::remove_file(directory.join(format!("{path}#1"))).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(BlobError::Unavailable(error.to_string()))
+        match (timed("remove", self.store.delete(&path)).await, &self.kind) {
+            // Of a blob that it does not have, S3 says that it is removed.
+            (Err(BlobError::Missing), Kind::S3) => {
+                return Err(BlobError::Unavailable("there is no such bucket".to_owned()));
             }
-            _ => Ok(()),
+            (Err(BlobError::Missing), kind) => kind.check("remove").await?,
+            (removed, _) => removed?,
         }
+        let Kind::Directory(directory) = &self.kind else { return Ok(()) };
+        timed("remove", directory::remove_unfinished(directory, &path)).await
     }
 
     /// The end of an id is random: no folder takes them all.
@@ -137,20 +159,14 @@ impl Blobs {
     }
 }
 
-fn try_to_write(directory: &std::path::Path) -> std::io::Result<()> {
-    let probe = directory.join(format!(".probe-{}", Uuid::new_v4()));
-    std::fs::write(&probe, b"")?;
-    std::fs::remove_file(probe)
-}
-
 /// Waits for the store, but not for ever, and counts how that went.
-async fn timed<T>(
+async fn timed<T, E: Into<BlobError>>(
     operation: &'static str,
-    work: impl Future<Output = object_store::Result<T>>,
+    work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, BlobError> {
     let started = Instant::now();
     let result = match timeout(OPERATION_TIMEOUT, work).await {
-        Ok(result) => result.map_err(BlobError::from),
+        Ok(result) => result.map_err(Into::into),
         Err(_) => Err(BlobError::Unavailable(format!("{operation} took too long"))),
     };
     metrics::histogram!("fanlight_blob_store_duration_seconds", "operation" => operation)

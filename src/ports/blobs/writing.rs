@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayloadMut};
 
-use super::{BlobError, timed};
+use super::{BlobError, Kind, timed};
 
 /// S3 wants parts of at least 5 MiB, and some that are like it want all of one size.
 pub const PART_BYTES: usize = 5 * 1024 * 1024;
@@ -15,6 +15,7 @@ const BLOCK_BYTES: usize = 64 * 1024;
 /// A blob that is not there yet. What is neither finished nor given up may leave parts in the store.
 pub struct Writing {
     store: Arc<dyn ObjectStore>,
+    kind: Kind,
     path: Path,
     part: PutPayloadMut,
     /// None: all of it may still fit into one part, which takes a single request.
@@ -22,8 +23,8 @@ pub struct Writing {
 }
 
 impl Writing {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, path: Path) -> Self {
-        Self { store, path, part: empty(), parts: None }
+    pub(super) fn new(store: Arc<dyn ObjectStore>, kind: Kind, path: Path) -> Self {
+        Self { store, kind, path, part: empty(), parts: None }
     }
 
     /// # Errors
@@ -48,11 +49,13 @@ impl Writing {
     pub async fn finish(&mut self) -> Result<(), BlobError> {
         if self.parts.is_none() {
             let whole = std::mem::replace(&mut self.part, empty()).freeze();
-            return timed("write", self.store.put(&self.path, whole)).await.map(drop);
+            timed("write", self.store.put(&self.path, whole)).await?;
+        } else {
+            self.write_part().await?;
+            let parts = self.parts.as_mut().expect("the other branch takes what has none");
+            timed("finish", parts.complete()).await?;
         }
-        self.write_part().await?;
-        let parts = self.parts.as_mut().expect("the branch above has returned otherwise");
-        timed("finish", parts.complete()).await.map(drop)
+        self.kind.check("finish").await
     }
 
     /// Leaves nothing of a blob that will not be finished.

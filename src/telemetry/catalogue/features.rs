@@ -50,6 +50,8 @@ metrics! {
     ]) };
     /// Files that this node is receiving.
     gauge "fanlight_uploads_receiving";
+    /// Files that this node is sending.
+    gauge "fanlight_uploads_sending";
     /// What this node has received of files.
     counter "fanlight_upload_bytes_total";
     /// What this node has sent of files.

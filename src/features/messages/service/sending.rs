@@ -19,7 +19,7 @@ impl Service {
         rules::check_draft(draft, &self.config)?;
         self.count_write(author, draft.channel).await?;
         let names = mentions::names(&draft.content, self.config.mentions_max);
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
             let sent = sending::send(&self.pool, author, draft, &names, self.clock.now());
             match traces::statement("postgres.messages.send", sent).await {
                 Ok(Outcome::Written { message, is_noticed }) => {
@@ -32,6 +32,8 @@ impl Service {
                     return Ok(Sent::Now(*message));
                 }
                 Ok(Outcome::Known(message)) => return self.sent_before(message, draft).await,
+                // The same message may have taken its files since the statement began to look: the next one sees it.
+                Ok(Outcome::NoUpload) if attempt == 0 && draft.client_id.is_some() => {}
                 Ok(Outcome::NoUpload) => return Err(MessagesError::UnknownUpload),
                 Ok(Outcome::NoThread) => return Err(MessagesError::NotFound),
                 // Says why; if there is no reason any more, it is tried again.

@@ -86,6 +86,33 @@ async fn the_same_message_sent_again_has_the_same_files() {
 }
 
 #[tokio::test]
+async fn the_same_message_sent_twice_at_once_is_written_once_with_its_files() {
+    let world = World::new().await;
+    let (ann, _, channel) = couple(&world).await;
+    let picture = picture(&world, ann).await;
+    let body =
+        json!({"channelId": channel, "content": "Look", "clientId": "c-1", "attachments": [picture["id"]]});
+    let mut lock = world.pool.begin().await.unwrap();
+    let held = sqlx::query("SELECT FROM channels WHERE id = $1 FOR UPDATE").bind(channel.0);
+    held.execute(&mut *lock).await.unwrap();
+    // Both have looked for a message before there is one.
+    let release = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while world.count(waiting).await < 2 {}
+        lock.rollback().await.unwrap();
+    };
+
+    let (one, other, ()) = tokio::join!(send(&world, ann, &body), send(&world, ann, &body), release);
+
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 201], "{one:?} {other:?}");
+    assert_eq!(one.body, other.body);
+    assert_eq!(one.body["attachments"], json!([shown(&picture)]));
+}
+
+#[tokio::test]
 async fn of_two_messages_that_want_a_file_one_gets_it() {
     let world = World::new().await;
     let (ann, _, channel) = couple(&world).await;

@@ -81,14 +81,23 @@ async fn who_has_a_copy_is_asked_each_time_whether_they_may_still_read_it() {
 
 #[tokio::test]
 async fn a_node_sends_only_so_many_at_once() {
-    let world = World::with(|sections| sections.uploads.sending_max = 1).await;
-    let ann = world.user(None).await;
+    let world = World::with(|sections| {
+        sections.uploads.sending_max = 2;
+        sections.uploads.sending_per_user_max = 1;
+    })
+    .await;
+    let (ann, ben, channel) = couple(&world).await;
+    let eve = world.user(None).await;
     let picture = picture(&world, ann).await;
     let upload = world.uploads.find(ann, picture["id"].as_str().unwrap().parse().unwrap()).await.unwrap();
 
-    let unread = world.uploads.read(&upload, 0..upload.bytes).await.unwrap();
+    let of_ann = world.uploads.read(ann, &upload, 0..upload.bytes).await.unwrap();
     let answer = world.get(ann, &path(&picture)).await;
+    assert_eq!((answer.status.as_u16(), answer.error()), (429, "rate_limited"));
+    let of_eve = world.uploads.read(eve, &upload, 0..upload.bytes).await.unwrap();
+    assert_eq!(attach(&world, ann, channel, &[&picture]).await.status, 201);
+    let answer = world.get(ben, &path(&picture)).await;
     assert_eq!((answer.status.as_u16(), answer.error()), (503, "overloaded"));
-    drop(unread);
+    drop((of_ann, of_eve));
     assert_eq!(fetch(&world, ann, &picture, &[]).await.2, PNG);
 }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::StatusCode;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{PNG, fetch, offer, path, rows, upload};
 use crate::domain::clock::Clock as _;
 use crate::features::fixture::World;
 use crate::features::uploads::views::hex;
-use crate::ports::blobs::{Blobs, S3Config};
+use crate::ports::blobs::{Blobs, MARKER, S3Config};
 
 #[tokio::test]
 async fn a_file_is_answered_as_documented_and_is_what_was_sent() {
@@ -178,6 +179,50 @@ async fn a_store_that_is_away_is_said_so_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_that_arrives_after_its_row_was_swept_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::with_store(Some(in_directory(directory.path())), |_| ()).await;
+    let ann = world.user(None).await;
+    let go_on = CancellationToken::new();
+    let end = go_on.clone().cancelled_owned().map(|()| Ok(Bytes::new()));
+    let whole = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(PNG))]).chain(stream::once(end));
+    let request = offer(&world, ann, "a.png", "image/png").body(Body::from_stream(whole)).unwrap();
+    let sweep = async {
+        while rows(&world).await == 0 {}
+        world.clock.advance(Duration::from_hours(1));
+        world.uploads.sweep_batch().await.unwrap();
+        assert_eq!(rows(&world).await, 0);
+        go_on.cancel();
+    };
+
+    let (answer, ()) = tokio::join!(world.send(request), sweep);
+
+    assert_eq!((answer.status.as_u16(), answer.error()), (503, "unavailable"));
+    assert_eq!(files(directory.path()), 0);
+}
+
+#[tokio::test]
+async fn a_node_that_stops_gives_up_what_it_receives() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::with_store(Some(in_directory(directory.path())), |_| ()).await;
+    let ann = world.user(None).await;
+    let part = Bytes::from([PNG, &vec![0; 6 * 1024 * 1024]].concat());
+    let endless = stream::iter([Ok::<_, std::io::Error>(part)]).chain(stream::pending());
+    let request = offer(&world, ann, "a.png", "image/png").body(Body::from_stream(endless)).unwrap();
+    let stop = async {
+        while files(directory.path()) == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.uploads.working.stop();
+    };
+
+    let (answer, ()) = tokio::join!(world.send(request), stop);
+
+    assert_eq!((answer.status.as_u16(), answer.error()), (503, "unavailable"));
+    assert_eq!(files(directory.path()), 0);
+}
+
+#[tokio::test]
 async fn without_a_store_nothing_is_kept_and_that_is_said() {
     let world = World::with_store(None, |_| ()).await;
     let ann = world.user(None).await;
@@ -200,5 +245,6 @@ fn in_directory(path: &std::path::Path) -> Blobs {
 
 fn files(directory: &std::path::Path) -> usize {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let entries = entries.filter(|entry| entry.file_name() != MARKER);
     entries.map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
 }

@@ -134,6 +134,20 @@ async fn what_a_node_left_that_died_goes_when_nobody_can_be_receiving_it() {
 }
 
 #[tokio::test]
+async fn a_sweep_does_not_wait_for_the_deletion_of_an_account() {
+    let world = World::new().await;
+    let ann = world.user(None).await;
+    let id = begun(&world, ann).await;
+    let mut deletion = world.pool.begin().await.unwrap();
+    sqlx::query("DELETE FROM users WHERE id = $1").bind(ann.0).execute(&mut *deletion).await.unwrap();
+
+    assert_eq!(repository::forget(&world.pool, &[id.0]).await.unwrap(), 0);
+
+    deletion.commit().await.unwrap();
+    assert_eq!(repository::forget(&world.pool, &[id.0]).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_batch_says_whether_there_may_be_more() {
     let world = World::with(|sections| sections.uploads.sweep_batch_max = 2).await;
     let ann = world.user(None).await;
