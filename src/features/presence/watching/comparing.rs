@@ -82,6 +82,11 @@ impl Watching {
         let mut seen = 0;
         while seen < part {
             let seats = self.book.lock().seats(*last, SEATS_PER_STATEMENT.min(part - seen));
+            // Behind the last one it begins anew, the next time.
+            let Some((next, _)) = seats.last().copied() else {
+                *last = None;
+                break;
+            };
             let pairs: HashSet<_> = seats.iter().map(|((user, _), viewer)| (*viewer, *user)).collect();
             let pairs: Vec<_> = pairs.into_iter().collect();
             let hidden = within_deadline(repository::hidden(&self.background, &pairs)).await?;
@@ -93,11 +98,7 @@ impl Watching {
             drop(book);
             self.measure();
             seen += seats.len();
-            // Behind the last one it begins anew, the next time.
-            *last = seats.last().map(|(seat, _)| *seat);
-            if last.is_none() {
-                break;
-            }
+            *last = Some(next);
         }
         Ok(())
     }
