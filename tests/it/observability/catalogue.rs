@@ -111,7 +111,7 @@ fn the_closed_lists_are_those_of_the_code() {
     same("fanlight_events_routed_total", "kind", kinds);
     let of_rooms: BTreeSet<&str> = features::room_events().iter().map(|event| event.kind).collect();
     assert!(of_rooms.is_subset(&closed("fanlight_room_frames_published_total", "kind")), "{of_rooms:?}");
-    let commands = literals("src/ports/", &[".run(", ".run_aside(", ".probe(", ".remove("]);
+    let commands = literals("src/ports/", &[".run(", ".run_aside(", ".probe(", ".remove(", ".send("]);
     same("fanlight_redis_commands_total", "command", commands);
     let mut answers = literals("src/ports/push/fcm/", &["reason:"]);
     answers.extend(["accepted", "connection_failed"].map(str::to_owned));
