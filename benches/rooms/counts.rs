@@ -111,7 +111,8 @@ impl Watched {
         };
         let mut costs: Costs = self.costs.iter().map(each).collect();
         let is_command = |name: &str| name.starts_with("Redis ") && name != ROUND_TRIPS;
-        let commands = costs.iter().filter(|(name, _)| is_command(name)).map(|(_, times)| times).sum();
+        let commands = costs.iter().filter(|(name, times)| is_command(name) && **times > RARE);
+        let commands = commands.map(|(_, times)| times).sum();
         costs.insert(COMMANDS.to_owned(), commands);
         costs
     }
