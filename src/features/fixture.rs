@@ -262,6 +262,15 @@ impl World {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }
 
+    /// Waits until so many transactions of this database wait for the locks of others.
+    pub async fn blocked(&self, transactions: i64) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while self.count(waiting).await < transactions {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Deadlocks that this database has seen; ends the pool, because a connection reports when it closes.
     pub async fn deadlocks(&self) -> i64 {
         use sqlx::Connection as _;

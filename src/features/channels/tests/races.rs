@@ -22,15 +22,6 @@ fn won(answers: &[Answer], status: u16, other: u16) -> usize {
     statuses.filter(|it| *it == status).count()
 }
 
-/// Waits until a transaction of this database waits for another one's lock.
-async fn somebody_waits(world: &World) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while world.count(waiting).await == 0 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn of_those_who_take_the_same_name_at_once_one_gets_it() {
     let world = World::new().await;
@@ -173,7 +164,7 @@ async fn who_is_taken_out_first_cannot_act_although_they_asked_before_it_was_com
         .unwrap();
 
     let commit = async {
-        somebody_waits(&world).await;
+        world.blocked(1).await;
         tx.commit().await.unwrap();
     };
     let (added, ()) = tokio::join!(add(&world, bob, channel, cid, "member"), commit);
@@ -193,7 +184,7 @@ async fn an_account_that_is_deleted_waits_for_who_changes_its_conversations_and_
 
     let vanishing = sqlx::query("DELETE FROM users WHERE id = $1").bind(bob.0).execute(&world.pool);
     let removal = async {
-        somebody_waits(&world).await;
+        world.blocked(1).await;
         let remove = sqlx::query("DELETE FROM channel_members WHERE user_id = $1").bind(bob.0);
         remove.execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();

@@ -32,16 +32,14 @@ decided AS MATERIALIZED (
     WHERE (kind, is_private, role) IN (SELECT * FROM unnest($11::text[], $12::boolean[], $13::text[]))
 ),
 placed AS (
-    UPDATE channels AS c
-    SET last_seq = c.last_seq + 1, last_revision = c.last_revision + 1, message_count = c.message_count + 1
-    FROM decided AS d
-    WHERE c.id = $2 AND d.sent_before IS NULL AND d.has_uploads AND ($5::uuid IS NULL OR d.thread_id IS NOT NULL)
-    RETURNING c.last_seq, c.last_revision, d.thread_id, d.mentions
+    SELECT p.seq, p.revision, d.thread_id, d.mentions
+    FROM decided AS d CROSS JOIN LATERAL place_message($2) AS p
+    WHERE d.sent_before IS NULL AND d.has_uploads AND ($5::uuid IS NULL OR d.thread_id IS NOT NULL)
 ),
 written AS (
     INSERT INTO messages (id, channel_id, seq, revision, user_id, client_id, parent_id, message_type, content,
                           metadata, mentions, created_at, updated_at, attachments)
-    SELECT $1::uuid, $2, p.last_seq, p.last_revision, $3, $4, p.thread_id, $6::text, $7::text, $8::jsonb, p.mentions,
+    SELECT $1::uuid, $2, p.seq, p.revision, $3, $4, p.thread_id, $6::text, $7::text, $8::jsonb, p.mentions,
            $10::timestamptz, $10,
            (SELECT coalesce(jsonb_agg(file ORDER BY array_position($14, id)), '[]') FROM attachable)
     FROM placed AS p

@@ -75,3 +75,28 @@ async fn nothing_is_written_after_its_author_was_taken_out() {
         assert_eq!(written, seen);
     }
 }
+
+/// What refers to a conversation keeps it from being deleted, and the version of its row alive that it looked at: whoever
+/// goes back to that version, having locked a later one, waits for the writer who waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_to_write_is_in_nobodys_way() {
+    let world = World::new().await;
+    let (ann, ben, channel) = couple(&world).await;
+    let mut referring = world.pool.begin().await.unwrap();
+    let refer = sqlx::query("SELECT FROM channels WHERE id = $1 FOR KEY SHARE").bind(channel.0);
+    refer.execute(&mut *referring).await.unwrap();
+    let mut changing = world.pool.begin().await.unwrap();
+    let change = sqlx::query("UPDATE channels SET description = 'new' WHERE id = $1").bind(channel.0);
+    change.execute(&mut *changing).await.unwrap();
+    let release = async {
+        world.blocked(2).await;
+        changing.commit().await.unwrap();
+    };
+
+    let body = json!({"channelId": channel, "content": "a"});
+    let (one, other, ()) = tokio::join!(send(&world, ann, &body), send(&world, ben, &body), release);
+
+    referring.rollback().await.unwrap();
+    assert_eq!([one.status, other.status], [StatusCode::CREATED; 2], "{one:?} {other:?}");
+    assert_eq!(world.deadlocks().await, 0);
+}

@@ -93,11 +93,7 @@ async fn who_comes_in_while_a_message_waits_is_named_by_it() {
 
     let body = json!({"channelId": channel, "content": "@ben"});
     let (answer, ()) = tokio::join!(send(&stage.world, ann, &body), async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while stage.world.count(waiting).await == 0 {
-            tokio::task::yield_now().await;
-        }
+        stage.world.blocked(1).await;
         let enter = "INSERT INTO channel_members (channel_id, user_id, role, joined_at)
                      VALUES ($1, $2, 'member', now())";
         sqlx::query(enter).bind(channel.0).bind(ben.0).execute(&mut *coming).await.unwrap();

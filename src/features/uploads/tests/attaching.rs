@@ -97,9 +97,7 @@ async fn the_same_message_sent_twice_at_once_is_written_once_with_its_files() {
     held.execute(&mut *lock).await.unwrap();
     // Both have looked for a message before there is one.
     let release = async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while world.count(waiting).await < 2 {}
+        world.blocked(2).await;
         lock.rollback().await.unwrap();
     };
 
