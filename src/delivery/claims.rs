@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::delivery::event::PushContent;
 use crate::delivery::outbox::{interval, trace_of};
-use crate::delivery::outcome::{Reason, Settled, count_parked};
+use crate::delivery::outcome::{Reason, Settled, SettledRow, count_parked};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{EventId, UserId};
 use crate::telemetry::traces::TraceContext;
@@ -200,7 +200,8 @@ pub async fn wake(db: impl PgExecutor<'_>, users: &[UserId]) -> Result<(), sqlx:
 /// Settles events whose life is over, at most `limit`: as expired, or as delivered if a device confirmed it
 /// while others were waited for.
 pub async fn expire(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Settled>, sqlx::Error> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        SettledRow,
         r#"
         UPDATE events AS e SET settled_at = clock_timestamp(), (outcome, reason) = (
             SELECT CASE WHEN confirmed THEN 'delivered' ELSE 'expired' END,
@@ -221,8 +222,5 @@ pub async fn expire(db: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Settled>,
     )
     .fetch_all(db)
     .await?;
-    let settled = rows
-        .into_iter()
-        .map(|row| Settled::from_row(row.id, row.kind, &row.reason, row.traceparent.as_deref()));
-    settled.collect()
+    rows.into_iter().map(Settled::try_from).collect()
 }

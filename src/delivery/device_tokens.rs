@@ -34,3 +34,23 @@ pub trait DeviceTokens: Send + Sync {
     /// whether it was retired.
     async fn retire(&self, token: &DeviceToken, reason: &'static str) -> Result<bool, sqlx::Error>;
 }
+
+/// Nobody has a phone.
+#[cfg(test)]
+pub struct NoDevices;
+
+#[cfg(test)]
+#[async_trait]
+impl DeviceTokens for NoDevices {
+    async fn active(&self, _: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
+        Ok(Vec::new())
+    }
+
+    async fn reachable(&self, _: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
+        Ok(HashSet::new())
+    }
+
+    async fn retire(&self, _: &DeviceToken, _: &'static str) -> Result<bool, sqlx::Error> {
+        Ok(false)
+    }
+}

@@ -11,7 +11,7 @@ use sqlx::postgres::types::PgInterval;
 use crate::db::{EpochId, PgConnection};
 use crate::delivery::event::{Committed, NewEvent, stored_frame};
 use crate::delivery::mailbox::Numbered;
-use crate::delivery::outcome::{Reason, Settled};
+use crate::delivery::outcome::{Reason, Settled, SettledRow};
 use crate::domain::ids::{EventId, UserId};
 use crate::telemetry::traces::{self, TraceContext};
 
@@ -193,8 +193,9 @@ pub async fn settle_confirmed(
     .fetch_all(db)
     .await?;
     let confirmed = rows.into_iter().map(|row| {
-        let settled = Settled::from_row(row.id, row.kind, &row.reason, row.traceparent.as_deref())?;
-        Ok(Confirmed { settled, seconds: row.seconds })
+        let settled =
+            SettledRow { id: row.id, kind: row.kind, reason: row.reason, traceparent: row.traceparent };
+        Ok(Confirmed { settled: settled.try_into()?, seconds: row.seconds })
     });
     confirmed.collect()
 }
@@ -212,7 +213,8 @@ pub struct Seen<'a> {
 /// appends.
 pub async fn settle_seen(db: impl PgExecutor<'_>, seen: &Seen<'_>) -> Result<Vec<Settled>, sqlx::Error> {
     // Locked in the order of seq, as by a confirmation of the same events.
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        SettledRow,
         r#"
         UPDATE events AS e SET outcome = $5, reason = $6, settled_at = clock_timestamp()
         FROM (
@@ -233,10 +235,7 @@ pub async fn settle_seen(db: impl PgExecutor<'_>, seen: &Seen<'_>) -> Result<Vec
     )
     .fetch_all(db)
     .await?;
-    let settled = rows
-        .into_iter()
-        .map(|row| Settled::from_row(row.id, row.kind, &row.reason, row.traceparent.as_deref()));
-    settled.collect()
+    rows.into_iter().map(Settled::try_from).collect()
 }
 
 /// Deletes settled events that are older than the retention, at most `limit`. Returns how many. Of a node whose clock

@@ -140,20 +140,26 @@ pub struct Settled {
     pub trace: Option<TraceContext>,
 }
 
-impl Settled {
-    /// Reads what a settling statement returned.
-    ///
+/// What a statement returns of an event that it settled.
+pub struct SettledRow {
+    pub id: EventId,
+    pub kind: String,
+    pub reason: String,
+    pub traceparent: Option<String>,
+}
+
+impl TryFrom<SettledRow> for Settled {
+    type Error = sqlx::Error;
+
     /// # Errors
     /// For a text that is no reason of ours.
-    pub fn from_row(
-        id: EventId,
-        kind: String,
-        reason: &str,
-        traceparent: Option<&str>,
-    ) -> Result<Self, sqlx::Error> {
-        Ok(Self { id, kind, reason: Reason::from_column(reason)?, trace: trace_of(traceparent) })
+    fn try_from(SettledRow { id, kind, reason, traceparent }: SettledRow) -> Result<Self, sqlx::Error> {
+        let reason = Reason::from_column(&reason)?;
+        Ok(Self { id, kind, reason, trace: trace_of(traceparent.as_deref()) })
     }
+}
 
+impl Settled {
     /// Counts it, and ends its trace. `began`: when the statement that settled it was sent.
     pub fn tell(&self, began: SystemTime) {
         let outcome = self.reason.outcome().as_str();

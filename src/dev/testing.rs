@@ -12,6 +12,7 @@ use super::postgres::{Durability, Postgres};
 use super::redis::Redis;
 use super::state::StateDir;
 use crate::db;
+use crate::domain::ids::UserId;
 
 const TEMPLATE: &str = "fanlight_template";
 /// Enough for a test with concurrent requests; small, because many tests share the server's connections.
@@ -32,6 +33,21 @@ pub async fn database() -> PgPool {
         .connect(&url)
         .await
         .expect("a database that was just made accepts connections")
+}
+
+/// Somebody who has an account, and nothing else.
+///
+/// # Panics
+/// When Postgres refuses.
+pub async fn user(pool: &PgPool) -> UserId {
+    let user = UserId::generate();
+    sqlx::query("INSERT INTO users (id, email, password_hash, created_at, updated_at) VALUES ($1, $2, '', now(), now())")
+        .bind(user.0)
+        .bind(format!("{user}@example.com"))
+        .execute(pool)
+        .await
+        .expect("an account can be made");
+    user
 }
 
 /// Makes all events as old as if they had been made so much earlier, ids included. None may have been pushed.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::delivery::claims::Claimed;
 use crate::delivery::outbox::interval;
-use crate::delivery::outcome::{Reason, Settled, count_parked};
+use crate::delivery::outcome::{Reason, Settled, SettledRow, count_parked};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EventId;
 
@@ -128,7 +128,8 @@ pub async fn settle(
     rest: Duration,
 ) -> Result<Vec<Settled>, sqlx::Error> {
     // Locked in the order of seq, as by a confirmation of the same events.
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        SettledRow,
         r#"
         WITH bundle AS MATERIALIZED (
             SELECT id, claims FROM events
@@ -157,10 +158,7 @@ pub async fn settle(
     )
     .fetch_all(db)
     .await?;
-    let settled = rows
-        .into_iter()
-        .map(|row| Settled::from_row(row.id, row.kind, &row.reason, row.traceparent.as_deref()));
-    settled.collect()
+    rows.into_iter().map(Settled::try_from).collect()
 }
 
 /// Leaves the lane's events for later, and frees the lane.

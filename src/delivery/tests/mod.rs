@@ -113,16 +113,7 @@ impl World {
     }
 
     pub async fn user(&self) -> UserId {
-        let user = UserId::generate();
-        sqlx::query(
-            "INSERT INTO users (id, email, password_hash, created_at, updated_at) VALUES ($1, $2, '', now(), now())",
-        )
-        .bind(user.0)
-        .bind(format!("{user}@example.com"))
-        .execute(&self.pool)
-        .await
-        .unwrap();
-        user
+        testing::user(&self.pool).await
     }
 
     pub async fn device(&self, user: UserId, name: &str) {

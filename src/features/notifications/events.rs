@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::DateTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::uuid;
@@ -80,6 +81,21 @@ struct ChannelActivity<'a> {
     timestamp: i64,
 }
 
+impl<'a> Mentioned<'a> {
+    fn of(told: &Telling<'a>) -> Self {
+        Self {
+            channel_id: told.channel,
+            channel_name: told.channel_name.unwrap_or_default(),
+            message_id: told.message,
+            message_seq: told.message_seq,
+            user_id: told.author,
+            unread_count: told.unread_count,
+            timestamp: told.at.timestamp_millis(),
+            author_name: told.author_name,
+        }
+    }
+}
+
 impl Event for Mentioned<'_> {
     const KIND: &'static str = "MENTIONED";
     const TTL: Duration = TTL;
@@ -95,15 +111,20 @@ impl Event for Mentioned<'_> {
     }
 
     fn example() -> Self {
+        Self::of(&Telling::example())
+    }
+}
+
+impl<'a> DirectMessage<'a> {
+    fn of(told: &Telling<'a>) -> Self {
         Self {
-            channel_id: described::example_channel(),
-            channel_name: "general",
-            message_id: example_message(),
-            message_seq: 41,
-            user_id: Some(described::example_user()),
-            unread_count: 3,
-            timestamp: described::EXAMPLE_MS,
-            author_name: Some("Mia"),
+            channel_id: told.channel,
+            message_id: told.message,
+            message_seq: told.message_seq,
+            user_id: told.author,
+            unread_count: told.unread_count,
+            timestamp: told.at.timestamp_millis(),
+            author_name: told.author_name,
         }
     }
 }
@@ -124,14 +145,20 @@ impl Event for DirectMessage<'_> {
     }
 
     fn example() -> Self {
+        Self::of(&Telling::example())
+    }
+}
+
+impl<'a> ChannelActivity<'a> {
+    fn of(told: &Telling<'a>) -> Self {
         Self {
-            channel_id: described::example_channel(),
-            message_id: example_message(),
-            message_seq: 41,
-            user_id: Some(described::example_user()),
-            unread_count: 3,
-            timestamp: described::EXAMPLE_MS,
-            author_name: Some("Mia"),
+            channel_id: told.channel,
+            channel_name: told.channel_name.unwrap_or_default(),
+            message_id: told.message,
+            message_seq: told.message_seq,
+            user_id: told.author,
+            unread_count: told.unread_count,
+            timestamp: told.at.timestamp_millis(),
         }
     }
 }
@@ -152,15 +179,7 @@ impl Event for ChannelActivity<'_> {
     }
 
     fn example() -> Self {
-        Self {
-            channel_id: described::example_channel(),
-            channel_name: "general",
-            message_id: example_message(),
-            message_seq: 41,
-            user_id: Some(described::example_user()),
-            unread_count: 3,
-            timestamp: described::EXAMPLE_MS,
-        }
+        Self::of(&Telling::example())
     }
 }
 
@@ -206,10 +225,6 @@ fn collapse_key(cause: Cause, channel: ChannelId) -> String {
     format!("{}.{channel}", cause.as_str())
 }
 
-fn example_message() -> MessageId {
-    MessageId(uuid!("0193a5c0-0000-7000-8000-0000000000d1"))
-}
-
 /// What is told, and of which message.
 pub struct Telling<'a> {
     pub cause: Cause,
@@ -224,49 +239,26 @@ pub struct Telling<'a> {
 }
 
 impl Telling<'_> {
+    /// For the documents.
+    fn example() -> Self {
+        Self {
+            cause: Cause::Mention,
+            channel: described::example_channel(),
+            channel_name: Some("general"),
+            message: MessageId(uuid!("0193a5c0-0000-7000-8000-0000000000d1")),
+            message_seq: 41,
+            author: Some(described::example_user()),
+            author_name: Some("Mia"),
+            unread_count: 3,
+            at: DateTime::from_timestamp_millis(described::EXAMPLE_MS).unwrap_or_default(),
+        }
+    }
+
     pub fn to(&self, receiver: UserId) -> NewEvent {
-        let Self { channel: channel_id, message: message_id, message_seq, author: user_id, .. } = *self;
-        let (unread_count, author_name) = (self.unread_count, self.author_name);
-        let channel_name = self.channel_name.unwrap_or_default();
-        let timestamp = self.at.timestamp_millis();
         match self.cause {
-            Cause::Direct => NewEvent::new(
-                receiver,
-                &DirectMessage {
-                    channel_id,
-                    message_id,
-                    message_seq,
-                    user_id,
-                    unread_count,
-                    timestamp,
-                    author_name,
-                },
-            ),
-            Cause::Mention => NewEvent::new(
-                receiver,
-                &Mentioned {
-                    channel_id,
-                    channel_name,
-                    message_id,
-                    message_seq,
-                    user_id,
-                    unread_count,
-                    timestamp,
-                    author_name,
-                },
-            ),
-            Cause::All => NewEvent::new(
-                receiver,
-                &ChannelActivity {
-                    channel_id,
-                    channel_name,
-                    message_id,
-                    message_seq,
-                    user_id,
-                    unread_count,
-                    timestamp,
-                },
-            ),
+            Cause::Mention => NewEvent::new(receiver, &Mentioned::of(self)),
+            Cause::Direct => NewEvent::new(receiver, &DirectMessage::of(self)),
+            Cause::All => NewEvent::new(receiver, &ChannelActivity::of(self)),
         }
     }
 }

@@ -7,16 +7,8 @@
 local prefix, caller, stall, warmup = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local pulse, now = KEYS[1], now_ms()
 
--- A node whose lease ran out or that does not listen is silent: it was there a moment ago, and was killed or lost its
--- way to us. Its users come back, or it does. One without a lease is gone.
-local states = {}
-local function state_of(node)
-  if states[node] == nil then
-    local lease = redis.call('GET', prefix .. ':lease:' .. node)
-    states[node] = lease and (tonumber(lease) > now and 'alive' or 'silent') or 'gone'
-  end
-  return states[node]
-end
+-- One that does not listen is silent, too.
+local states = states_of_nodes(prefix, now)
 
 local believed
 local function is_absence_believed(moving)
@@ -31,7 +23,7 @@ local function route(presence, moving, envelope)
   for i = 1, #entries, 2 do
     local connection, node = entries[i], entries[i + 1]
     if node ~= caller and not took[node] then
-      local state = state_of(node)
+      local state = states[node]
       if state == 'alive' then
         if redis.call('PUBLISH', prefix .. ':inbox:' .. node, envelope) > 0 then
           took[node], reached = true, reached + 1

@@ -15,3 +15,12 @@ local function is_believed(pulse, stall, warmup, now)
   return now - seen <= stall and now - since >= warmup
 end
 
+-- Each node by what its lease says, asked for once. One whose lease ran out is silent: it was there a moment ago, and was
+-- killed or lost its way to us. Its users come back, or it does. One without a lease is gone.
+local function states_of_nodes(prefix, now)
+  return setmetatable({}, { __index = function(states, node)
+    local lease = redis.call('GET', prefix .. ':lease:' .. node)
+    states[node] = lease and (tonumber(lease) > now and 'alive' or 'silent') or 'gone'
+    return states[node]
+  end })
+end

@@ -2,17 +2,15 @@
 //!
 //! Clients speak raw bytes where a library would refuse to, and `tungstenite` where a strict peer is wanted.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::config::DEFAULT_TOML;
 use crate::delivery::budget::Budget;
-use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
+use crate::delivery::device_tokens::NoDevices;
 use crate::delivery::fallback::Fallback;
 use crate::delivery::membership::{Listeners, Membership};
 use crate::delivery::registry::Registry;
@@ -61,24 +59,6 @@ struct Settings {
     server: server::Config,
     sockets: ws::Config,
     delivery: crate::delivery::Config,
-}
-
-/// Nobody has a phone.
-struct NoDevices;
-
-#[async_trait]
-impl DeviceTokens for NoDevices {
-    async fn active(&self, _: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
-        Ok(Vec::new())
-    }
-
-    async fn reachable(&self, _: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
-        Ok(HashSet::new())
-    }
-
-    async fn retire(&self, _: &DeviceToken, _: &'static str) -> Result<bool, sqlx::Error> {
-        Ok(false)
-    }
 }
 
 fn key_ring() -> KeyRing {

@@ -33,12 +33,7 @@ impl World {
         }
         let config = toml::from_str::<Defaults>(DEFAULT_TOML).unwrap().delivery;
         let pool = testing::database().await;
-        let user = UserId::generate();
-        sqlx::query("INSERT INTO users (id, email, password_hash, created_at, updated_at) VALUES ($1, '', '', now(), now())")
-            .bind(user.0)
-            .execute(&pool)
-            .await
-            .unwrap();
+        let user = testing::user(&pool).await;
         let world = Self { replay: Replay::new(pool.clone(), &Arc::default(), &config), pool, user };
         world.append(3).await;
         world

@@ -17,6 +17,7 @@ use super::watching::Heard;
 use super::{Config, Parts, Service, Shared, looking};
 use crate::config::DEFAULT_TOML;
 use crate::db::PgPool;
+use crate::delivery::device_tokens::NoDevices;
 use crate::delivery::fallback::Fallback;
 use crate::delivery::mailbox::{Bounds, Mailbox};
 use crate::delivery::membership::{Control, Membership};
@@ -39,7 +40,7 @@ mod storm;
 mod transitions;
 mod watching;
 
-use ports::{Mood, Moody, NoDevices, Recorder};
+use ports::{Mood, Moody, Recorder};
 
 pub struct World {
     pub pool: PgPool,
@@ -168,16 +169,7 @@ impl World {
     }
 
     pub async fn user(&self) -> UserId {
-        let user = UserId::generate();
-        sqlx::query(
-            "INSERT INTO users (id, email, password_hash, created_at, updated_at) VALUES ($1, $2, '', now(), now())",
-        )
-        .bind(user.0)
-        .bind(format!("{user}@example.com"))
-        .execute(&self.pool)
-        .await
-        .unwrap();
-        user
+        testing::user(&self.pool).await
     }
 
     /// A private channel of these people.

@@ -1,6 +1,5 @@
 //! Ports that tests have in their hands: a Redis with moods, a broker that loses what it should, and no phones.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,30 +9,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::delivery::device_tokens::{DeviceToken, DeviceTokens};
 use crate::delivery::membership::Control;
 use crate::domain::ids::{NodeId, UserId};
 use crate::domain::standing::Standing;
 use crate::ports::broker::{Broker, BrokerError, Envelope, Listener, MemoryBroker, Reach};
 use crate::ports::presence::marks::{Found, Mark, Marks, MemoryMarks, Silent};
 use crate::ports::presence::{Entry, PresenceError};
-
-pub struct NoDevices;
-
-#[async_trait]
-impl DeviceTokens for NoDevices {
-    async fn active(&self, _: UserId) -> Result<Vec<DeviceToken>, sqlx::Error> {
-        Ok(Vec::new())
-    }
-
-    async fn reachable(&self, _: &[UserId]) -> Result<HashSet<UserId>, sqlx::Error> {
-        Ok(HashSet::new())
-    }
-
-    async fn retire(&self, _: &DeviceToken, _: &'static str) -> Result<bool, sqlx::Error> {
-        Ok(false)
-    }
-}
 
 /// A Redis that may be away, and knows what to say of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,15 +7,7 @@ local prefix, stall, warmup, asker = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3
 local now = now_ms()
 local believed = is_believed(KEYS[1], stall, warmup, now)
 
--- Silent: the lease ran out a moment ago, and its node may come back.
-local states = {}
-local function state_of(node)
-  if states[node] == nil then
-    local lease = redis.call('GET', prefix .. ':lease:' .. node)
-    states[node] = lease and (tonumber(lease) > now and 'alive' or 'silent') or 'gone'
-  end
-  return states[node]
-end
+local states = states_of_nodes(prefix, now)
 
 local function find(presence, moving, marks, left)
   local said, entries = {}, redis.call('HGETALL', presence)
@@ -25,7 +17,7 @@ local function find(presence, moving, marks, left)
   local found, certain = {}, redis.call('EXISTS', moving) == 0 and (not lingers or lingers == asker)
   for i = 1, #entries, 2 do
     local connection, node = entries[i], entries[i + 1]
-    local state = state_of(node)
+    local state = states[node]
     if state == 'gone' then
       redis.call('HDEL', presence, connection)
     elseif state == 'silent' then
