@@ -9,6 +9,7 @@ use fanlight::dev::process::Signal;
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{ROOMY, open_room};
 use crate::client::Api;
@@ -49,10 +50,12 @@ async fn run(Size { members, writers, messages }: Size) {
     let refused = outside.expect_event("ERROR").await;
     assert_eq!(refused["code"], "forbidden", "{refused}");
 
-    let following = members.iter().enumerate().map(|(place, member)| {
+    // A task each, as each has a phone of its own: in one task they would take turns, and a handshake takes several.
+    let mut following = JoinSet::new();
+    for (place, member) in members.iter().enumerate() {
         let follower = Follower { nodes: nodes.clone(), member: member.clone(), room: room.clone() };
-        follower.until(place % NODES, messages)
-    });
+        following.spawn(follower.until(place % NODES, messages));
+    }
     let made = Arc::new(AtomicI64::new(0));
     let writing = members[..writers].iter().map(|writer| {
         let apis = [0, 2].map(|node: usize| Api::anonymous(&nodes[node]).with_bearer(writer.token.clone()));
@@ -64,7 +67,7 @@ async fn run(Size { members, writers, messages }: Size) {
         }
         stage.cluster.nodes[DOOMED].process.signal(Signal::Kill).unwrap();
     };
-    let (_, heard, ()) = tokio::join!(join_all(writing), join_all(following), killing);
+    let (_, heard, ()) = tokio::join!(join_all(writing), following.join_all(), killing);
 
     for texts in &heard {
         assert_eq!(texts, &heard[0], "everybody hears the same");
