@@ -10,7 +10,7 @@ export interface Message {
   channelId: string;
   /** Its place among the messages of its room: from 1, without a gap. */
   seq: number;
-  /** Null: the server, or an account that was deleted. */
+  /** Null: an account that was deleted. */
   userId: string | null;
   /** Empty once deleted. */
   content: string;

@@ -24,13 +24,14 @@ use crate::toolbox::toolbox;
 /// A browser's steps, or a minute of schemathesis on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// All requests come from one person at one address, and hashing well is not what they are about.
-const UNLIMITED: [(&str, &str); 13] = [
+const UNLIMITED: [(&str, &str); 14] = [
     ("FANLIGHT__ACCOUNTS__REGISTRATIONS_PER_ADDRESS_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ACCOUNT_AND_ADDRESS_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ACCOUNT_MAX", "1000000"),
     ("FANLIGHT__ACCOUNTS__LOGIN_FAILURES_PER_ADDRESS_MAX", "1000000"),
     ("FANLIGHT__LINKING__WRONG_CODES_MAX", "1000000"),
     ("FANLIGHT__CHANNELS__INVITATIONS_PER_USER_MAX", "1000000"),
+    ("FANLIGHT__CHANNELS__CHANGES_PER_MINUTE_MAX", "1000000"),
     ("FANLIGHT__MESSAGES__PER_MINUTE_MAX", "1000000"),
     ("FANLIGHT__MESSAGES__READS_PER_MINUTE_MAX", "1000000"),
     ("FANLIGHT__MESSAGES__SEARCHES_PER_MINUTE_MAX", "1000000"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
 use crate::delivery::rooms::Inner;
@@ -47,12 +48,19 @@ pub async fn run(inner: Arc<Inner>, mut queue: mpsc::Receiver<Outgoing>) {
 }
 
 impl Inner {
-    /// Lets the other nodes know. `revision`: of what must not be lost.
+    /// Lets the other nodes know. `revision`: of what must not be lost. What passes has half of the queue.
     pub fn say(&self, room: ChannelId, revision: Option<i64>, said: &Said) {
         let outgoing = Outgoing { room, revision, message: wire::encode(self.parts.node, said) };
-        if let Err(error) = self.outgoing.try_send(outgoing) {
+        let passes = matches!(said, Said::Passing(_));
+        let is_refused = passes && self.outgoing.capacity() <= self.outgoing.max_capacity() / 2;
+        let sent = if is_refused {
+            Err(outgoing)
+        } else {
+            self.outgoing.try_send(outgoing).map_err(TrySendError::into_inner)
+        };
+        if let Err(outgoing) = sent {
             metrics::counter!("fanlight_room_publish_overflows_total").increment(1);
-            self.leave_unsaid(&error.into_inner());
+            self.leave_unsaid(&outgoing);
         }
     }
 

@@ -30,8 +30,8 @@ pub enum ChannelsError {
     Full,
     #[error("somebody is in too many conversations")]
     TooManyMemberships,
-    #[error("the caller takes in too many people")]
-    TooManyInvitations { retry_after: Duration },
+    #[error("the caller takes in too many people, or changes too much")]
+    TooMany { retry_after: Duration },
     /// Nothing was changed, and the same call may succeed later.
     #[error("cannot be decided now")]
     Unavailable,
@@ -53,7 +53,7 @@ impl From<Denied> for ChannelsError {
 
 impl From<ThrottleError> for ChannelsError {
     fn from(error: ThrottleError) -> Self {
-        tracing::warn!(%error, "invitations cannot be counted");
+        tracing::warn!(%error, "invitations and changes cannot be counted");
         Self::Unavailable
     }
 }
@@ -71,7 +71,7 @@ impl From<ChannelsError> for Problem {
             ChannelsError::AlwaysPrivate => ErrorCode::AlwaysPrivate.into(),
             ChannelsError::Full => ErrorCode::ChannelFull.into(),
             ChannelsError::TooManyMemberships => ErrorCode::TooManyChannels.into(),
-            ChannelsError::TooManyInvitations { retry_after } => Self::rate_limited(retry_after),
+            ChannelsError::TooMany { retry_after } => Self::rate_limited(retry_after),
             ChannelsError::Unavailable => Self::unavailable(),
             ChannelsError::NoAccount => ErrorCode::Unauthenticated.into(),
             ChannelsError::Database(error) => error.into(),

@@ -47,6 +47,8 @@ pub struct Config {
     /// How many people one person may take in per window.
     pub invitations_per_user_max: u32,
     pub invitations_window_seconds: u32,
+    /// How often one person may make, change and delete conversations, and give roles.
+    pub changes_per_minute_max: u32,
     /// How often a node looks for messages of deleted conversations.
     pub purge_poll_seconds: u64,
     /// How many of them one transaction deletes.
@@ -66,6 +68,9 @@ impl Config {
             bail!(
                 "channels.invitations_per_user_max and channels.invitations_window_seconds must be at least 1"
             );
+        }
+        if self.changes_per_minute_max == 0 {
+            bail!("channels.changes_per_minute_max must be at least 1");
         }
         if self.purge_poll_seconds == 0 || self.purge_batch_max == 0 {
             bail!("channels.purge_poll_seconds and channels.purge_batch_max must be at least 1");

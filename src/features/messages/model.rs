@@ -10,7 +10,7 @@ use crate::domain::ids::{ChannelId, MessageId, UploadId, UserId};
 /// What a client attaches to a message for other clients; the server reads nothing of it.
 pub type Metadata = Map<String, Value>;
 
-/// `system`: written by the server, never by a client.
+/// `system`: for the server alone, which writes none yet; refused of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageType {
@@ -50,7 +50,7 @@ pub struct Message {
     pub seq: i64,
     /// Of its being written, among all that its conversation saw.
     pub revision: i64,
-    /// None: the server, or an account that was deleted.
+    /// None: an account that was deleted.
     pub author: Option<UserId>,
     /// What its author called it.
     pub client_id: Option<String>,

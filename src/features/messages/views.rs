@@ -15,7 +15,7 @@ pub struct MessageView {
     pub channel_id: ChannelId,
     /// Its place among the messages of its conversation: from 1, without a gap, in the order of commits.
     pub seq: i64,
-    /// Who wrote it; null: the server, or an account that was deleted.
+    /// Who wrote it; null: an account that was deleted.
     #[schema(required)]
     pub user_id: Option<UserId>,
     /// Empty once deleted.

@@ -26,7 +26,8 @@ fn all() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::new().routes(routes!(presence))
 }
 
-/// Who of these people is online, away or offline: myself, my partner, and with whom I share a conversation.
+/// Who of these people is online, away or offline: myself, my partner, and with whom I share a conversation
+/// (a direct one: once they have written there).
 #[utoipa::path(
     get, path = "/presence", tag = "presence", operation_id = "list_presence", params(PresenceQuery),
     responses(

@@ -12,7 +12,8 @@ metrics! {
     /// Attempts that were over a limit.
     counter "fanlight_throttled_total" { scope: OneOf(&[
         "login_address", "login_account", "login_account_and_address", "registration", "link_code",
-        "invitation", "message", "message_read", "message_search", "notification_preferences", "upload",
+        "invitation", "channel_change", "message", "message_read", "message_search", "notification_preferences",
+        "upload",
     ]) };
     /// Logins, by how they ended.
     counter "fanlight_accounts_logins_total" { outcome: OneOf(&[

@@ -311,3 +311,27 @@ async fn a_large_room_lets_others_have_their_turn() {
         assert_eq!(mailbox.collect().await.notices.len(), 2);
     }
 }
+
+#[tokio::test]
+async fn what_passes_leaves_half_of_the_queue_to_what_must_not_be_lost() {
+    let world = World::with(|config| config.publish_queue_frames = 8);
+    let user = UserId::generate();
+    let room = world.room(&[user]);
+    let (here, there) = (world.node().await, world.node().await);
+    let client = there.joined(&world, user, room).await;
+
+    // All at once: nothing is published in between.
+    for number in 0..20 {
+        let typing = frame(&json!({"type": "TYPING", "number": number}));
+        here.rooms.publish_passing(room, None, "TYPING", typing);
+    }
+    for _ in 0..4 {
+        here.rooms.publish(world.log.send(room));
+    }
+
+    assert_eq!(client.until_revision(4).await, [1, 2, 3, 4]);
+    here.rooms.publish_passing(room, None, "TYPING", frame(&json!({"type": "FENCE"})));
+    let heard = client.until_type("FENCE").await;
+    let numbers: Vec<_> = heard.iter().filter_map(|frame| frame["number"].as_i64()).collect();
+    assert_eq!(numbers, [0, 1, 2, 3]);
+}

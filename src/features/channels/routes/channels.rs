@@ -29,7 +29,7 @@ use crate::features::channels::views::{ChannelView, ChannelsPage};
         (status = 400, description = "own_conversation, malformed_body", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "unknown_user", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "channel_name_taken, channel_full, too_many_channels", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "rate_limited: too many invitations", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited: too many changes or invitations", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn create(
@@ -85,6 +85,7 @@ pub async fn show(
         (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "channel_name_taken, always_private", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn update(
@@ -104,6 +105,7 @@ pub async fn update(
         (status = 204, description = "It is gone"),
         (status = 403, description = "forbidden", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn delete(

@@ -66,6 +66,7 @@ pub async fn list(
         (status = 200, body = MemberView),
         (status = 403, description = "forbidden; last_owner: nobody else could decide", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "not_found", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn appoint(

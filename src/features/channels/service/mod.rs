@@ -75,6 +75,7 @@ impl Service {
         channel: ChannelId,
         change: ChannelChange,
     ) -> Result<Channel, ChannelsError> {
+        self.count_change(caller).await?;
         let mut tx = self.pool.begin().await?;
         let (access, mut channel) = lock(&mut tx, caller, channel).await?;
         access.allows(Operation::Update)?;
@@ -100,6 +101,7 @@ impl Service {
     }
 
     pub async fn delete(&self, caller: UserId, channel: ChannelId) -> Result<(), ChannelsError> {
+        self.count_change(caller).await?;
         let mut tx = self.pool.begin().await?;
         let (access, _) = lock(&mut tx, caller, channel).await?;
         access.allows(Operation::Delete)?;
@@ -119,14 +121,21 @@ impl Service {
             max: self.config.invitations_per_user_max,
             window: Duration::from_secs(self.config.invitations_window_seconds.into()),
         };
-        let key = format!("invitation:{caller}");
         for _ in 0..people {
-            let verdict = self.throttle.hit(&key, limit).await?;
-            verdict
-                .allowed("invitation")
-                .map_err(|retry_after| ChannelsError::TooManyInvitations { retry_after })?;
+            self.count("invitation", caller, limit).await?;
         }
         Ok(())
+    }
+
+    /// Counts a change that all who are there may hear of, whatever comes of it.
+    async fn count_change(&self, caller: UserId) -> Result<(), ChannelsError> {
+        let limit = Limit { max: self.config.changes_per_minute_max, window: Duration::from_mins(1) };
+        self.count("channel_change", caller, limit).await
+    }
+
+    async fn count(&self, scope: &'static str, caller: UserId, limit: Limit) -> Result<(), ChannelsError> {
+        let verdict = self.throttle.hit(&format!("{scope}:{caller}"), limit).await?;
+        verdict.allowed(scope).map_err(|retry_after| ChannelsError::TooMany { retry_after })
     }
 
     /// Takes people in who are locked, in a conversation that is, too. Whoever is in it already stays what they are.

@@ -63,6 +63,7 @@ impl Service {
         others: BTreeSet<UserId>,
     ) -> Result<Channel, ChannelsError> {
         let others: Vec<UserId> = others.into_iter().collect();
+        self.count_change(creator).await?;
         self.count_invitations(creator, others.len()).await?;
         let mut tx = self.pool.begin().await?;
         lock_people(&mut tx, creator, &others).await?;

@@ -93,6 +93,7 @@ impl Service {
         user: UserId,
         role: Role,
     ) -> Result<Member, ChannelsError> {
+        self.count_change(caller).await?;
         let mut tx = self.pool.begin().await?;
         let (access, _) = lock(&mut tx, caller, channel).await?;
         let theirs = members::role_of(&mut tx, channel, user).await?;

@@ -251,3 +251,32 @@ async fn who_takes_in_too_many_people_is_stopped_and_wakes_nobody() {
     made(&world, ann, json!({"name": "second"})).await;
     assert_eq!(join(&world, eve, channel).await.status, StatusCode::CREATED);
 }
+
+#[tokio::test]
+async fn who_changes_too_much_is_stopped_and_nobody_hears_of_it() {
+    let world = World::with(|config| config.channels.changes_per_minute_max = 3).await;
+    let (ann, bob) = (world.user(None).await, world.user(None).await);
+    let channel = made(&world, ann, json!({"name": "general"})).await;
+    add(&world, ann, channel, bob, "member").await;
+    let rename = async |user: UserId, name: &str| {
+        world.send_json(user, "PUT", &path(channel), &json!({"name": name})).await
+    };
+    let appoint = async |role: &str| {
+        let path = format!("/channels/{channel}/members/{bob}");
+        world.send_json(ann, "PUT", &path, &json!({"role": role})).await
+    };
+    assert_eq!(rename(ann, "second").await.status, StatusCode::OK);
+    assert_eq!(appoint("admin").await.status, StatusCode::OK);
+    world.followed.take();
+
+    let refused = rename(ann, "third").await;
+
+    assert_eq!((refused.status, refused.error()), (StatusCode::TOO_MANY_REQUESTS, "rate_limited"));
+    assert_eq!(refused.headers["retry-after"], "60");
+    assert_eq!(appoint("member").await.error(), "rate_limited");
+    assert_eq!(super::create(&world, ann, json!({"name": "another"})).await.error(), "rate_limited");
+    assert_eq!(world.delete(ann, &path(channel)).await.error(), "rate_limited");
+    assert!(world.followed.take().is_empty());
+    // It is counted for each on their own.
+    assert_eq!(rename(bob, "third").await.status, StatusCode::OK);
+}

@@ -1,4 +1,5 @@
--- How those of the users stand whom somebody may see: oneself, one's partner, and with whom one shares a conversation.
+-- How those of the users stand whom somebody may see: oneself, one's partner, and with whom one shares a conversation. Of a direct
+-- one only if they have written there: anybody can begin it, and nobody can leave it.
 -- $1 who wants to see, $2 whom
 SELECT u.id AS "user_id!: UserId", COALESCE(p.status, 'offline') AS "status!", p.last_seen AS "last_seen?",
        p.changed_at AS "changed_at?", COALESCE(p.revision, 0) AS "revision!"
@@ -12,6 +13,9 @@ WHERE u.id = ANY ($2::uuid[]) AND (
         FROM channel_members AS theirs
         JOIN channel_members AS mine ON mine.channel_id = theirs.channel_id AND mine.user_id = $1
         JOIN channels AS c ON c.id = mine.channel_id AND c.deleted_at IS NULL
-        WHERE theirs.user_id = ANY ($2::uuid[])
+        WHERE theirs.user_id = ANY ($2::uuid[]) AND (
+            c.kind <> 'direct'
+            OR EXISTS (SELECT FROM messages AS m WHERE m.channel_id = c.id AND m.user_id = theirs.user_id)
+        )
     )
 )

@@ -145,6 +145,36 @@ async fn one_sees_oneself_the_partner_and_with_whom_one_shares_a_conversation() 
     assert_eq!(frames(&mailbox), Vec::<Value>::new());
 }
 
+/// Anybody can begin a direct conversation, with somebody who cannot leave it.
+#[tokio::test]
+async fn a_direct_conversation_shows_only_who_has_written_there() {
+    let (world, [node]) = World::nodes().await;
+    let (ann, ben) = (world.user().await, world.user().await);
+    let channel = world.channel(&[ann, ben]).await;
+    let mut pair = [ann.0, ben.0];
+    pair.sort_unstable();
+    let direct =
+        sqlx::query("UPDATE channels SET kind = 'direct', name = NULL, direct_pair = $2 WHERE id = $1");
+    direct.bind(channel).bind(&pair[..]).execute(&world.pool).await.unwrap();
+    let sees = async |who: UserId, whom: UserId| {
+        !node.commands.service.visible(who, &[whom]).await.unwrap().is_empty()
+    };
+    assert!(!sees(ann, ben).await);
+
+    sqlx::query(
+        "INSERT INTO messages (id, channel_id, seq, revision, user_id, message_type, content, created_at, updated_at)
+         VALUES ($1, $1, 1, 1, $2, 'text', 'hello', now(), now())",
+    )
+    .bind(channel)
+    .bind(ben.0)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+
+    assert!(sees(ann, ben).await);
+    assert!(!sees(ben, ann).await);
+}
+
 #[tokio::test]
 async fn what_redis_lost_is_found_by_comparison() {
     let (world, [one, other]) = World::nodes().await;
