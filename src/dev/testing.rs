@@ -50,6 +50,16 @@ pub async fn user(pool: &PgPool) -> UserId {
     user
 }
 
+/// How many transactions of this database wait for the locks of others.
+///
+/// # Panics
+/// When Postgres refuses.
+pub async fn blocked(pool: &PgPool) -> i64 {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    sqlx::query_scalar(waiting).fetch_one(pool).await.expect("the activity can be read")
+}
+
 /// Makes all events as old as if they had been made so much earlier, ids included. None may have been pushed.
 ///
 /// # Panics

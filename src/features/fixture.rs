@@ -264,9 +264,7 @@ impl World {
 
     /// Waits until so many transactions of this database wait for the locks of others.
     pub async fn blocked(&self, transactions: i64) {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while self.count(waiting).await < transactions {
+        while testing::blocked(&self.pool).await < transactions {
             tokio::task::yield_now().await;
         }
     }

@@ -201,17 +201,7 @@ async fn the_order_of_commits_is_the_order_of_seq_and_of_time() {
         committed[0].envelope.seq
     };
     let release = async {
-        until("the second waits for the first", async || {
-            let waiting: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'",
-            )
-            .fetch_one(&world.pool)
-            .await
-            .unwrap();
-            waiting == 1
-        })
-        .await;
+        until("the second waits for the first", async || testing::blocked(&world.pool).await == 1).await;
         let now: Timestamp =
             sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&world.pool).await.unwrap();
         first.commit().await.unwrap();

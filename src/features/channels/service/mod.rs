@@ -122,7 +122,7 @@ impl Service {
             window: Duration::from_secs(self.config.invitations_window_seconds.into()),
         };
         for _ in 0..people {
-            self.count("invitation", caller, limit).await?;
+            self.hit("invitation", caller, limit).await?;
         }
         Ok(())
     }
@@ -130,10 +130,10 @@ impl Service {
     /// Counts a change that all who are there may hear of, whatever comes of it.
     async fn count_change(&self, caller: UserId) -> Result<(), ChannelsError> {
         let limit = Limit { max: self.config.changes_per_minute_max, window: Duration::from_mins(1) };
-        self.count("channel_change", caller, limit).await
+        self.hit("channel_change", caller, limit).await
     }
 
-    async fn count(&self, scope: &'static str, caller: UserId, limit: Limit) -> Result<(), ChannelsError> {
+    async fn hit(&self, scope: &'static str, caller: UserId, limit: Limit) -> Result<(), ChannelsError> {
         let verdict = self.throttle.hit(&format!("{scope}:{caller}"), limit).await?;
         verdict.allowed(scope).map_err(|retry_after| ChannelsError::TooMany { retry_after })
     }
