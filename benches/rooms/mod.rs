@@ -46,6 +46,8 @@ pub async fn measure(size: Size) -> anyhow::Result<Vec<Section>> {
         ("DELIVERY__ROOMS__COMPARE_INTERVAL_MS", "600000"),
         ("STATUS__LAPSE_POLL_MS", "60000"),
         ("CHANNELS__PURGE_POLL_SECONDS", "600"),
+        // Nobody is looked for who has left since one part or another.
+        ("PRESENCE__GRACE_MS", "600000"),
     ];
     let env = settings.map(|(name, value)| (format!("FANLIGHT__{name}"), value.to_owned()));
     let env = env.into_iter().chain(without_pace()).collect();
